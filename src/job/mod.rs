@@ -1,0 +1,139 @@
+//! A job: what the user typed ([`JobFile`]) and the checked plan that everything else works from ([`Job`]).
+//!
+//! There is one door from the first to the second, [`Job::check`]. Past it nothing is validated again.
+
+use std::path::PathBuf;
+
+use crate::kernel::kmeans::KMeansParams;
+use crate::kernel::vocabulary::Preparation;
+
+/// A checked job. Paths are absolute or relative to the working directory, never to the job file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    /// `[input]`
+    pub input: Input,
+    /// `[patches]`: how a patch is cut and prepared.
+    pub preparation: Preparation,
+    /// `patches.stride`: pixels from one patch to the next, both ways; at least 1.
+    pub stride: u32,
+    /// `[sample]`
+    pub sample: Sampling,
+    /// `[vocabulary]`
+    pub vocabulary: VocabularySource,
+    /// `[output]`
+    pub output: Output,
+    /// `[run]`
+    pub run: Run,
+}
+
+/// Which images are read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Input {
+    /// Globs, joined to the job file's folder.
+    pub files: Vec<String>,
+    /// Image column; `None`: detected.
+    pub image: Option<String>,
+    /// Label column; `None`: detected, may be absent.
+    pub label: Option<String>,
+    /// Columns carried to the output unchanged.
+    pub keep: Vec<String>,
+    /// Height, width and channels of raw pixels; `None`: from the file, or square.
+    pub shape: Option<RawShape>,
+    /// What becomes of a bad image.
+    pub on_bad_image: OnBadImage,
+    /// How many bad images still make a success.
+    pub max_bad: MaxBad,
+}
+
+/// Shape of images that are stored as raw pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RawShape {
+    /// Rows of pixels.
+    pub height: u32,
+    /// Pixels in a row.
+    pub width: u32,
+    /// Values a pixel: 1 grey, 3 RGB, 4 RGBA; channels last.
+    pub channels: u32,
+}
+
+/// What becomes of a bad image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnBadImage {
+    /// The run ends with an error.
+    Fail,
+    /// The row stays, with a vector of zeros and the reason in `status`.
+    Zero,
+    /// The row is left out.
+    Drop,
+}
+
+/// How many bad images still make a success.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum MaxBad {
+    /// Any number.
+    Any,
+    /// A share of all images, from 0 to 1.
+    Share(f64),
+    /// A number of images.
+    Count(u64),
+}
+
+/// Which patches the vocabulary is learned from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sampling {
+    /// One image in so many, by row number over all shards; at least 1.
+    pub every: u64,
+    /// How many patches of each.
+    pub per_image: PerImage,
+    /// At most so many patches in all; at least 1.
+    pub max_patches: Option<u64>,
+}
+
+/// How many patches of an image are sampled.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum PerImage {
+    /// A share of its patches, above 0 and at most 1, rounded down.
+    Share(f64),
+    /// So many, or all where there are fewer; at least 1.
+    Count(u64),
+}
+
+/// Where the words come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum VocabularySource {
+    /// They are learned.
+    Learn(KMeansParams),
+    /// They are read from a vocabulary file.
+    From(PathBuf),
+}
+
+/// Where results go.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Output {
+    /// The run's directory.
+    pub dir: PathBuf,
+}
+
+/// How the machine is used. None of it changes a byte of the output, except the seed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// Seed of every draw.
+    pub seed: u64,
+    /// Worker threads a stage, at least 1.
+    pub threads: usize,
+    /// Ceiling of heap memory.
+    pub memory_bytes: u64,
+    /// How shards are read.
+    pub io: Io,
+}
+
+/// How shards are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Io {
+    /// Memory-mapped where that is safe and possible.
+    Auto,
+    /// Memory-mapped.
+    Mmap,
+    /// Positioned reads.
+    Read,
+}

@@ -1,0 +1,124 @@
+//! Patch shapes and patch grids: the only home of window arithmetic.
+//!
+//! Patches are numbered row by row over the grid of their top-left corners.
+
+/// Height and width of a patch in pixels, both at least 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PatchShape {
+    /// Rows of pixels.
+    pub height: u32,
+    /// Pixels in a row.
+    pub width: u32,
+}
+
+impl PatchShape {
+    /// `d`: pixels in a patch.
+    pub fn len(&self) -> usize {
+        self.height as usize * self.width as usize
+    }
+
+    /// Whether a patch has no pixels; never true of a checked job.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl std::fmt::Display for PatchShape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}x{}", self.height, self.width)
+    }
+}
+
+/// All windows of one image at one stride.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grid {
+    /// Positions from top to bottom.
+    pub rows: u32,
+    /// Positions from left to right.
+    pub cols: u32,
+    image_width: u32,
+    stride: u32,
+}
+
+impl Grid {
+    /// The windows of a `height` by `width` image; `None` where not even one patch fits.
+    pub fn new(height: u32, width: u32, patch: PatchShape, stride: u32) -> Option<Grid> {
+        debug_assert!(stride > 0 && !patch.is_empty());
+        if height < patch.height || width < patch.width {
+            return None;
+        }
+        Some(Grid {
+            rows: (height - patch.height) / stride + 1,
+            cols: (width - patch.width) / stride + 1,
+            image_width: width,
+            stride,
+        })
+    }
+
+    /// Number of windows.
+    pub fn len(&self) -> usize {
+        self.rows as usize * self.cols as usize
+    }
+
+    /// Whether there are no windows; never true, since `new` gives `None` then.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Index of the top-left pixel of window `index` in the image.
+    pub fn offset(&self, index: usize) -> usize {
+        debug_assert!(index < self.len());
+        let row = index / self.cols as usize;
+        let col = index % self.cols as usize;
+        (row * self.image_width as usize + col) * self.stride as usize
+    }
+
+    /// Writes the offsets of all windows, in order, over what `offsets` held.
+    pub fn offsets_into(&self, offsets: &mut Vec<u32>) {
+        offsets.clear();
+        offsets.reserve(self.len());
+        for row in 0..self.rows {
+            let start = row * self.stride * self.image_width;
+            offsets.extend((0..self.cols).map(|col| start + col * self.stride));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIX: PatchShape = PatchShape {
+        height: 6,
+        width: 6,
+    };
+
+    #[test]
+    fn an_mnist_image_has_529_windows_of_6x6() {
+        assert_eq!(Grid::new(28, 28, SIX, 1).map(|grid| grid.len()), Some(529));
+    }
+
+    #[test]
+    fn a_patch_larger_than_the_image_has_no_grid() {
+        assert_eq!(Grid::new(28, 5, SIX, 1), None);
+        assert_eq!(Grid::new(5, 28, SIX, 1), None);
+    }
+
+    #[test]
+    fn offsets_are_those_of_every_window_that_fits_at_the_stride() {
+        for (height, width, stride) in [(28, 28, 1), (7, 9, 2), (6, 6, 3), (11, 8, 4)] {
+            let grid = Grid::new(height, width, SIX, stride).expect("fits");
+            let mut expected = Vec::new();
+            for top in (0..=height - 6).step_by(stride as usize) {
+                for left in (0..=width - 6).step_by(stride as usize) {
+                    expected.push(top * width + left);
+                }
+            }
+            let mut offsets = Vec::new();
+            grid.offsets_into(&mut offsets);
+            assert_eq!(offsets, expected);
+            let one_by_one: Vec<u32> = (0..grid.len()).map(|i| grid.offset(i) as u32).collect();
+            assert_eq!(one_by_one, expected);
+        }
+    }
+}

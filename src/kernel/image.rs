@@ -1,0 +1,74 @@
+//! Grey images as values: rows of u8 or f32 pixels.
+//!
+//! Pixels are what was stored, never scaled or normalised: every later step works from the raw values, so that both
+//! passes, and the brute-force check, start from the same numbers.
+
+/// The pixels of one image, row-major.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Pixels {
+    /// Whole numbers from 0 to 255, the usual case.
+    U8(Vec<u8>),
+    /// Anything else: 16-bit or floating-point sources. Finite.
+    F32(Vec<f32>),
+}
+
+/// Borrowed [`Pixels`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum PixelsRef<'a> {
+    /// Whole numbers from 0 to 255.
+    U8(&'a [u8]),
+    /// Finite floating-point values.
+    F32(&'a [f32]),
+}
+
+impl Pixels {
+    /// The same pixels, borrowed.
+    pub fn as_ref(&self) -> PixelsRef<'_> {
+        match self {
+            Pixels::U8(pixels) => PixelsRef::U8(pixels),
+            Pixels::F32(pixels) => PixelsRef::F32(pixels),
+        }
+    }
+}
+
+impl PixelsRef<'_> {
+    /// How many pixels there are.
+    pub fn len(&self) -> usize {
+        match self {
+            PixelsRef::U8(pixels) => pixels.len(),
+            PixelsRef::F32(pixels) => pixels.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Pixel `index` as a float64; exact for both kinds.
+    pub fn get(&self, index: usize) -> f64 {
+        match self {
+            PixelsRef::U8(pixels) => f64::from(pixels[index]),
+            PixelsRef::F32(pixels) => f64::from(pixels[index]),
+        }
+    }
+
+    /// Bytes that the pixels take.
+    pub fn size_bytes(&self) -> usize {
+        match self {
+            PixelsRef::U8(pixels) => pixels.len(),
+            PixelsRef::F32(pixels) => pixels.len() * size_of::<f32>(),
+        }
+    }
+}
+
+/// One grey image: `height * width` pixels, row-major. Both sides are at least 1.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Image {
+    /// Rows of pixels.
+    pub height: u32,
+    /// Pixels in a row.
+    pub width: u32,
+    /// The pixels, `height * width` of them.
+    pub pixels: Pixels,
+}

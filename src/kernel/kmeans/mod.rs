@@ -1,0 +1,40 @@
+//! k-means over sampled patches, as pure steps; the loop over threads and time is the k-means stage's.
+
+/// Which k-means is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// Small random batches, words moved by running means.
+    MiniBatch,
+    /// Full passes over the sample until nothing moves (Lloyd 1982).
+    Lloyd,
+}
+
+/// How the first words are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Init {
+    /// k-means++ (Arthur and Vassilvitskii 2007), greedy.
+    PlusPlus,
+    /// Distinct patches at random.
+    Random,
+}
+
+/// What k-means is asked to do. Checked: every number is in range.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct KMeansParams {
+    /// Number of words, at least 1.
+    pub k: usize,
+    /// Which algorithm.
+    pub algorithm: Algorithm,
+    /// How the first words are chosen.
+    pub init: Init,
+    /// Restarts, at least 1; the one with the lowest inertia is kept.
+    pub n_init: usize,
+    /// Passes over the sample at most, at least 1.
+    pub max_iter: usize,
+    /// Patches in a mini-batch; `None`: the algorithm's own choice.
+    pub batch_size: Option<usize>,
+    /// Stop when an iteration improves the inertia by less than this share.
+    pub tol: f64,
+    /// Seed of every draw.
+    pub seed: u64,
+}
