@@ -1,7 +1,9 @@
 //! `bovw`: image collections of any size in, bag-of-patches vectors out.
 
 pub mod error;
+pub mod flow;
 pub mod job;
 pub mod kernel;
+pub mod shard;
 
 pub use error::{Error, Place, Result};

@@ -1,0 +1,139 @@
+//! The bytes of a shard, mapped or read: what the Parquet reader reads from.
+//!
+//! Reads are positioned, so any number of readers may share one file: no cursor is ever shared.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes, buf};
+use parquet::errors::{ParquetError, Result as ParquetResult};
+use parquet::file::reader::{ChunkReader, Length};
+
+use super::map;
+use crate::error::{Error, Result};
+use crate::job::Io;
+
+/// The bytes of one file.
+#[derive(Debug, Clone)]
+pub enum FileBytes {
+    /// Mapped into memory.
+    Mapped(Bytes),
+    /// Read piece by piece.
+    Read {
+        /// The open file.
+        file: Arc<File>,
+        /// Its length when it was opened.
+        len: u64,
+    },
+}
+
+impl FileBytes {
+    /// Opens a file. `auto` maps regular files and reads everything else.
+    pub fn open(path: &Path, io: Io) -> Result<FileBytes> {
+        let file = File::open(path).map_err(|source| Error::io(path, "open", source))?;
+        let metadata = file
+            .metadata()
+            .map_err(|source| Error::io(path, "read the size", source))?;
+        if !metadata.is_file() {
+            return Err(Error::file(path, "is not a file"));
+        }
+        match io {
+            Io::Auto | Io::Mmap => Ok(FileBytes::Mapped(map::map_bytes(path, &file)?)),
+            Io::Read => Ok(FileBytes::Read {
+                file: Arc::new(file),
+                len: metadata.len(),
+            }),
+        }
+    }
+}
+
+impl Length for FileBytes {
+    fn len(&self) -> u64 {
+        match self {
+            FileBytes::Mapped(bytes) => bytes.len() as u64,
+            FileBytes::Read { len, .. } => *len,
+        }
+    }
+}
+
+impl ChunkReader for FileBytes {
+    type T = FileReader;
+
+    fn get_read(&self, start: u64) -> ParquetResult<FileReader> {
+        match self {
+            FileBytes::Mapped(bytes) => {
+                let start = checked_range(start, 0, bytes.len() as u64)?.start;
+                Ok(FileReader::Mapped(bytes.slice(start as usize..).reader()))
+            }
+            FileBytes::Read { file, len } => {
+                checked_range(start, 0, *len)?;
+                Ok(FileReader::Read(BufReader::new(PositionedReader {
+                    file: Arc::clone(file),
+                    position: start,
+                })))
+            }
+        }
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
+        match self {
+            FileBytes::Mapped(bytes) => {
+                let range = checked_range(start, length as u64, bytes.len() as u64)?;
+                Ok(bytes.slice(range.start as usize..range.end as usize))
+            }
+            FileBytes::Read { file, len } => {
+                checked_range(start, length as u64, *len)?;
+                let mut buffer = vec![0; length];
+                file.read_exact_at(&mut buffer, start)?;
+                Ok(buffer.into())
+            }
+        }
+    }
+}
+
+/// `start .. start + length`, if the file has it: a footer can claim anything.
+fn checked_range(start: u64, length: u64, len: u64) -> ParquetResult<std::ops::Range<u64>> {
+    match start.checked_add(length) {
+        Some(end) if end <= len => Ok(start..end),
+        _ => Err(ParquetError::EOF(format!(
+            "bytes {start} to {} are asked for, but the file has {len}: it is truncated or its footer is wrong",
+            start.saturating_add(length)
+        ))),
+    }
+}
+
+/// A sequential reader of a shard's bytes.
+#[derive(Debug)]
+pub enum FileReader {
+    /// Over mapped memory.
+    Mapped(buf::Reader<Bytes>),
+    /// Over positioned reads.
+    Read(BufReader<PositionedReader>),
+}
+
+impl Read for FileReader {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        match self {
+            FileReader::Mapped(reader) => reader.read(out),
+            FileReader::Read(reader) => reader.read(out),
+        }
+    }
+}
+
+/// A reader with a position of its own in a shared file.
+#[derive(Debug)]
+pub struct PositionedReader {
+    file: Arc<File>,
+    position: u64,
+}
+
+impl Read for PositionedReader {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read_at(out, self.position)?;
+        self.position += n as u64;
+        Ok(n)
+    }
+}

@@ -1,0 +1,244 @@
+//! What a run says of itself: `state.json` while it is under way, `manifest.json` when it is done.
+//!
+//! Both are written whole. Only the manifest tells times; nothing that a reader of the vectors needs stands only here.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::read::Fingerprint;
+use super::whole::{self, WholeFile};
+use crate::error::{Error, Result};
+
+/// The folder of features files in a run's directory.
+pub const FEATURES_DIR: &str = "features";
+
+/// The vocabulary's name in a run's directory.
+pub const VOCABULARY_FILE: &str = "vocabulary.parquet";
+
+/// The manifest's name in a run's directory.
+pub const MANIFEST_FILE: &str = "manifest.json";
+
+/// The state's name in a run's directory.
+pub const STATE_FILE: &str = ".bovw-state.json";
+
+/// Version of both formats.
+pub const FORMAT: u32 = 1;
+
+/// Bad images that are listed for one shard, at most; all of them are counted.
+pub const MAX_LISTED_BAD: usize = 10_000;
+
+/// A run that is under way or was interrupted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Version of this format.
+    pub format: u32,
+    /// Hash of everything in the job that can change a byte of the output.
+    pub identity: String,
+    /// The resolved job.
+    pub job: serde_json::Value,
+    /// The input files as they were.
+    pub inputs: Vec<InputState>,
+    /// The vocabulary, once it is written.
+    pub vocabulary: Option<WholeFile>,
+    /// What was learned about learning, once it is done.
+    pub learning: Option<serde_json::Value>,
+    /// Features files that are written, by their shard's place in the input.
+    pub features: BTreeMap<usize, FeaturesFile>,
+}
+
+/// An input file as it was when the run began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputState {
+    /// The file.
+    pub path: String,
+    /// Its rows.
+    pub rows: u64,
+    /// Its size and time.
+    #[serde(flatten)]
+    pub fingerprint: Fingerprint,
+}
+
+/// A features file that was written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FeaturesFile {
+    /// Its path in the run's directory.
+    pub path: String,
+    /// Its rows; fewer than the shard's where bad images were dropped.
+    pub rows: u64,
+    /// Its size and hash.
+    #[serde(flatten)]
+    pub file: WholeFile,
+    /// What was counted.
+    #[serde(flatten)]
+    pub tally: Tally,
+    /// Number of bad images.
+    pub n_bad: u64,
+    /// Bad images, the first [`MAX_LISTED_BAD`] of them.
+    pub bad_images: Vec<BadImage>,
+    /// BLAKE3 of the input file, in hex.
+    pub input_blake3: String,
+}
+
+/// A bad image, for the list of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BadImage {
+    /// Row in the file, from 0.
+    pub row: u64,
+    /// What is wrong.
+    pub reason: String,
+}
+
+/// Totals over images.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Images, bad ones among them.
+    pub images: u64,
+    /// Patches that were replaced by words.
+    pub patches: u64,
+    /// Patches that the fast kernel could not decide and float64 did.
+    pub decided_again: u64,
+}
+
+impl Tally {
+    /// Adds another tally.
+    pub fn add(&mut self, other: Tally) {
+        self.images += other.images;
+        self.patches += other.patches;
+        self.decided_again += other.decided_again;
+    }
+}
+
+/// A finished run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of this format.
+    pub format: u32,
+    /// Version of the program.
+    pub bovw: String,
+    /// Hash of everything in the job that can change a byte of the output.
+    pub identity: String,
+    /// The resolved job.
+    pub job: serde_json::Value,
+    /// The files that were read.
+    pub inputs: Vec<ManifestInput>,
+    /// The files that were written.
+    pub outputs: Vec<ManifestOutput>,
+    /// Totals.
+    pub counts: Counts,
+    /// What was learned about learning: inertia, iterations, restarts; `null` with `vocabulary.from`.
+    pub learning: serde_json::Value,
+    /// Bad images, at most [`MAX_LISTED_BAD`] of each file.
+    pub bad_images: Vec<ManifestBadImage>,
+    /// How it ran: times, memory, threads. The only part that differs between two runs of one job.
+    pub run: serde_json::Value,
+}
+
+/// An input file in the manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestInput {
+    /// What it is and was.
+    #[serde(flatten)]
+    pub input: InputState,
+    /// BLAKE3 of its bytes, in hex.
+    pub blake3: String,
+}
+
+/// An output file in the manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestOutput {
+    /// Its path in the run's directory.
+    pub path: String,
+    /// Its rows.
+    pub rows: u64,
+    /// Its size and hash.
+    #[serde(flatten)]
+    pub file: WholeFile,
+}
+
+/// Totals of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Images, patches, and patches decided by float64.
+    #[serde(flatten)]
+    pub tally: Tally,
+    /// Bad images.
+    pub bad_images: u64,
+    /// Rows written.
+    pub rows: u64,
+    /// Words.
+    pub words: u64,
+}
+
+/// A bad image in the manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestBadImage {
+    /// The input file.
+    pub file: String,
+    /// Where and why.
+    #[serde(flatten)]
+    pub image: BadImage,
+}
+
+impl State {
+    /// Writes the state into a run's directory.
+    pub fn write(&self, dir: &Path) -> Result<()> {
+        write_json(&dir.join(STATE_FILE), self).map(|_| ())
+    }
+
+    /// The state in a run's directory, if there is one.
+    pub fn read(dir: &Path) -> Result<Option<State>> {
+        read_json(&dir.join(STATE_FILE))
+    }
+}
+
+impl Manifest {
+    /// Writes the manifest into a run's directory.
+    pub fn write(&self, dir: &Path) -> Result<()> {
+        write_json(&dir.join(MANIFEST_FILE), self).map(|_| ())
+    }
+
+    /// The manifest in a run's directory, if there is one.
+    pub fn read(dir: &Path) -> Result<Option<Manifest>> {
+        read_json(&dir.join(MANIFEST_FILE))
+    }
+}
+
+/// BLAKE3 of a file's bytes, in hex.
+pub fn hash_file(path: &Path) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    let file = fs::File::open(path).map_err(|source| Error::io(path, "open", source))?;
+    hasher
+        .update_reader(file)
+        .map_err(|source| Error::io(path, "read", source))?;
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<WholeFile> {
+    let mut text = match serde_json::to_vec_pretty(value) {
+        Ok(text) => text,
+        Err(error) => unreachable!("plain data is JSON: {error}"),
+    };
+    text.push(b'\n');
+    whole::write_whole(path, &text)
+}
+
+fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Option<T>> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io(path, "read", error)),
+    };
+    serde_json::from_slice(&text)
+        .map(Some)
+        .map_err(|error| Error::OtherJob {
+            dir: path.parent().unwrap_or(path).to_owned(),
+            message: format!("{} cannot be read: {error}", path.display()),
+            help: Some(
+                "choose another output.dir, or remove that file if nothing there is needed"
+                    .to_owned(),
+            ),
+        })
+}

@@ -1,0 +1,301 @@
+//! One image shard, open: its footer, and its row groups as record batches of the wanted columns only.
+//!
+//! Nothing here holds more than the record batch it hands out; how many rows that has is the caller's choice.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::record_batch::RecordBatch;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+    ParquetRecordBatchReaderBuilder,
+};
+use parquet::file::metadata::KeyValue;
+
+use super::bytes::FileBytes;
+use super::hugging_face::{self, Features};
+use crate::error::{Error, Place, Result};
+use crate::job::Io;
+
+/// An open shard.
+#[derive(Debug, Clone)]
+pub struct Shard {
+    path: PathBuf,
+    bytes: FileBytes,
+    metadata: ArrowReaderMetadata,
+}
+
+/// What tells one state of an input file from another.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Fingerprint {
+    /// Size of the file.
+    pub size_bytes: u64,
+    /// Last change, in nanoseconds since 1970; 0 where the system does not say.
+    pub modified_nanos: u64,
+}
+
+impl Fingerprint {
+    /// The fingerprint of a file as it is now.
+    pub fn of(path: &Path) -> Result<Fingerprint> {
+        let metadata =
+            std::fs::metadata(path).map_err(|source| Error::io(path, "read the size", source))?;
+        let modified_nanos = metadata
+            .modified()
+            .ok()
+            .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+            .and_then(|since| u64::try_from(since.as_nanos()).ok())
+            .unwrap_or(0);
+        Ok(Fingerprint {
+            size_bytes: metadata.len(),
+            modified_nanos,
+        })
+    }
+}
+
+/// A leaf column to read: a top-level column, or one field of a struct.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Top-level column.
+    pub column: String,
+    /// Only this field of it.
+    pub field: Option<String>,
+}
+
+impl Shard {
+    /// Opens a file and reads its footer.
+    pub fn open(path: &Path, io: Io) -> Result<Shard> {
+        let bytes = FileBytes::open(path, io)?;
+        if parquet::file::reader::Length::len(&bytes) == 0 {
+            return Err(Error::file(
+                path,
+                "is empty (0 bytes), so it is not a Parquet file",
+            ));
+        }
+        let metadata = no_panic(path, || {
+            ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new())
+        })
+        .map_err(|error| not_parquet(path, error))?;
+        Ok(Shard {
+            path: path.to_owned(),
+            bytes,
+            metadata,
+        })
+    }
+
+    /// The same shard, which reads the binary values of a column as views: they point into the page, so images in
+    /// uncompressed pages of a mapped file are never copied.
+    pub fn with_views_of(self, column: &str) -> Shard {
+        let schema = with_views(self.schema(), column);
+        let options = ArrowReaderOptions::new().with_schema(schema);
+        match ArrowReaderMetadata::try_new(Arc::clone(self.metadata.metadata()), options) {
+            Ok(metadata) => Shard { metadata, ..self },
+            // A type that cannot be read as views is read as it is.
+            Err(_) => self,
+        }
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The Arrow schema.
+    pub fn schema(&self) -> &SchemaRef {
+        self.metadata.schema()
+    }
+
+    /// Number of rows.
+    pub fn n_rows(&self) -> u64 {
+        let rows = self.metadata.metadata().file_metadata().num_rows();
+        u64::try_from(rows).unwrap_or(0)
+    }
+
+    /// Number of row groups.
+    pub fn n_row_groups(&self) -> usize {
+        self.metadata.metadata().num_row_groups()
+    }
+
+    /// Rows of a row group.
+    pub fn row_group_rows(&self, row_group: usize) -> u64 {
+        u64::try_from(self.metadata.metadata().row_group(row_group).num_rows()).unwrap_or(0)
+    }
+
+    /// Uncompressed bytes of some columns in a row group, as the footer has them.
+    pub fn row_group_bytes(&self, row_group: usize, wanted: &[Wanted]) -> u64 {
+        let leaves = self.leaves(wanted);
+        let columns = self.metadata.metadata().row_group(row_group).columns();
+        leaves
+            .iter()
+            .map(|&leaf| u64::try_from(columns[leaf].uncompressed_size()).unwrap_or(0))
+            .sum()
+    }
+
+    /// Key-value metadata of the footer.
+    pub fn key_values(&self) -> &[KeyValue] {
+        self.metadata
+            .metadata()
+            .file_metadata()
+            .key_value_metadata()
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// The value of one metadata key.
+    pub fn key_value(&self, key: &str) -> Option<&str> {
+        self.key_values()
+            .iter()
+            .find(|entry| entry.key == key)
+            .and_then(|entry| entry.value.as_deref())
+    }
+
+    /// What Hugging Face metadata says of the columns.
+    pub fn features(&self) -> Features {
+        self.key_value(hugging_face::KEY)
+            .map(Features::parse)
+            .unwrap_or_default()
+    }
+
+    /// The bytes that the file is made of.
+    pub fn bytes(&self) -> &FileBytes {
+        &self.bytes
+    }
+
+    /// Compression and encodings of a column in the first row group, for people.
+    pub fn storage(&self, column: &str) -> Option<String> {
+        let metadata = self.metadata.metadata();
+        let group = metadata.row_groups().first()?;
+        let chunk = group.columns().iter().find(|chunk| {
+            chunk
+                .column_path()
+                .parts()
+                .first()
+                .is_some_and(|part| part == column)
+        })?;
+        let compression = format!("{:?}", chunk.compression());
+        let compression = compression
+            .split('(')
+            .next()
+            .unwrap_or_default()
+            .to_lowercase();
+        let encodings: Vec<String> = chunk
+            .encodings()
+            .map(|e| e.to_string().to_lowercase())
+            .collect();
+        Some(format!("{compression}, {}", encodings.join(" + ")))
+    }
+
+    /// Record batches of one row group with only the wanted columns, `batch_rows` rows each but the last.
+    pub fn read_row_group(
+        &self,
+        row_group: usize,
+        wanted: &[Wanted],
+        batch_rows: usize,
+    ) -> Result<RowGroupReader> {
+        let mask = ProjectionMask::leaves(self.metadata.parquet_schema(), self.leaves(wanted));
+        let place = Place::file(&self.path).row_group(row_group);
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(
+            self.bytes.clone(),
+            self.metadata.clone(),
+        )
+        .with_row_groups(vec![row_group])
+        .with_projection(mask)
+        .with_batch_size(batch_rows)
+        .build()
+        .map_err(|error| Error::file(place.clone(), damaged(&error)))?;
+        Ok(RowGroupReader {
+            reader,
+            place,
+            row: (0..row_group).map(|group| self.row_group_rows(group)).sum(),
+        })
+    }
+
+    fn leaves(&self, wanted: &[Wanted]) -> Vec<usize> {
+        let is_wanted = |parts: &[String]| {
+            wanted.iter().any(|wanted| {
+                parts.first() == Some(&wanted.column)
+                    && wanted
+                        .field
+                        .as_ref()
+                        .is_none_or(|field| parts.get(1) == Some(field))
+            })
+        };
+        let columns = self.metadata.parquet_schema().columns();
+        (0..columns.len())
+            .filter(|&leaf| is_wanted(columns[leaf].path().parts()))
+            .collect()
+    }
+}
+
+/// Reads one row group in order.
+#[derive(Debug)]
+pub struct RowGroupReader {
+    reader: ParquetRecordBatchReader,
+    place: Place,
+    row: u64,
+}
+
+impl RowGroupReader {
+    /// The next record batch, and the row number in the file of its first row.
+    pub fn next_batch(&mut self) -> Option<Result<(u64, RecordBatch)>> {
+        let row = self.row;
+        match self.reader.next()? {
+            Ok(batch) => {
+                self.row += batch.num_rows() as u64;
+                Some(Ok((row, batch)))
+            }
+            Err(error) => Some(Err(Error::file(self.place.clone(), damaged(&error)))),
+        }
+    }
+}
+
+fn damaged(error: &dyn std::fmt::Display) -> String {
+    format!("the file is damaged or truncated: {error}")
+}
+
+fn not_parquet(path: &Path, message: String) -> Error {
+    Error::File {
+        place: Place::file(path),
+        message: format!("is not a Parquet file that can be read: {message}"),
+        help: Some(
+            "it may be truncated, or something else; make shards from images, CSV or IDX with `bovw import`"
+                .to_owned(),
+        ),
+    }
+}
+
+/// The Parquet reader treats some broken footers with a panic; here that is an error like any other.
+fn no_panic<T>(
+    path: &Path,
+    read: impl FnOnce() -> parquet::errors::Result<T>,
+) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(read))
+        .map_err(|_| format!("the reader gave up on the footer of {}", path.display()))?
+        .map_err(|error| error.to_string())
+}
+
+/// The schema with a binary column, or the binary fields of a struct column, as views.
+fn with_views(schema: &SchemaRef, column: &str) -> SchemaRef {
+    let fields: Vec<Field> = schema
+        .fields()
+        .iter()
+        .map(|field| match field.name() == column {
+            true => with_view(field),
+            false => (**field).clone(),
+        })
+        .collect();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+}
+
+fn with_view(field: &Field) -> Field {
+    let data_type = match field.data_type() {
+        DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
+        DataType::Struct(fields) => {
+            DataType::Struct(fields.iter().map(|field| with_view(field)).collect())
+        }
+        other => other.clone(),
+    };
+    field.clone().with_data_type(data_type)
+}

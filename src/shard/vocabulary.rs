@@ -1,0 +1,279 @@
+//! `vocabulary.parquet`: a row a word, and how patches are prepared in the footer.
+//!
+//! Columns: `word` int32, `count` int64, `inertia` float64, `centroid` FixedSizeList<float32 not null, d>. The footer's
+//! key `bovw.vocabulary` holds a [`Header`] as JSON. Reading checks everything that featurizing relies on.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, Float64Array, Int32Array,
+    Int64Array,
+};
+use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Int64Type, Schema};
+use arrow::record_batch::RecordBatch;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+
+use super::hugging_face::{self, Features};
+use super::read::{Shard, Wanted};
+use super::whole::{WholeFile, WholeWriter};
+use crate::error::{Error, Place, Result};
+use crate::job::Io;
+use crate::kernel::grid::PatchShape;
+use crate::kernel::normalize::Normalize;
+use crate::kernel::vocabulary::{Preparation, Vocabulary};
+
+/// The footer's key.
+pub const KEY: &str = "bovw.vocabulary";
+
+/// Version of this format.
+const FORMAT: u32 = 1;
+
+/// What the footer says of the words.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Header {
+    /// Version of this format.
+    pub format: u32,
+    /// Number of words.
+    pub k: usize,
+    /// Height and width of a patch.
+    pub patch: [u32; 2],
+    /// Normalisation of a patch, as the job file calls it.
+    pub normalize: String,
+    /// What pixels are: "grey".
+    pub color: String,
+    /// Sampled patches that the words were learned from.
+    pub n_patches: u64,
+    /// Mean squared distance of those patches to their words.
+    pub inertia_per_patch: f64,
+    /// The resolved job that the words were learned by.
+    pub job: serde_json::Value,
+}
+
+/// The job file's word for a normalisation.
+pub fn normalize_name(normalize: Normalize) -> &'static str {
+    match normalize {
+        Normalize::Image => "image",
+        Normalize::None => "none",
+    }
+}
+
+/// Writes a vocabulary file, whole or not at all. `job` is the resolved job, for provenance.
+pub fn write(path: &Path, vocabulary: &Vocabulary, job: &serde_json::Value) -> Result<WholeFile> {
+    let preparation = vocabulary.preparation;
+    let header = Header {
+        format: FORMAT,
+        k: vocabulary.k(),
+        patch: [preparation.patch.height, preparation.patch.width],
+        normalize: normalize_name(preparation.normalize).to_owned(),
+        color: "grey".to_owned(),
+        n_patches: vocabulary.counts.iter().sum(),
+        inertia_per_patch: vocabulary.inertia_per_patch(),
+        job: job.clone(),
+    };
+    let mut features = Features::default();
+    for (column, dtype) in [
+        ("word", "int32"),
+        ("count", "int64"),
+        ("inertia", "float64"),
+    ] {
+        features.insert(column, hugging_face::value_feature(dtype));
+    }
+    features.insert("centroid", hugging_face::vector_feature(vocabulary.d()));
+    let header = serde_json::to_string(&header).unwrap_or_default();
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_dictionary_enabled(false)
+        .set_created_by(created_by())
+        .set_key_value_metadata(Some(vec![
+            KeyValue::new(KEY.to_owned(), header),
+            KeyValue::new(hugging_face::KEY.to_owned(), features.to_text()),
+        ]))
+        .build();
+
+    let file = WholeWriter::create(path)?;
+    let failed = |error| Error::file(path, format!("cannot be written: {error}"));
+    let batch = record_batch(vocabulary);
+    let mut writer =
+        ArrowWriter::try_new(file, batch.schema(), Some(properties)).map_err(failed)?;
+    writer.write(&batch).map_err(failed)?;
+    writer.into_inner().map_err(failed)?.finish()
+}
+
+/// What every file of ours says that it was made by.
+pub fn created_by() -> String {
+    format!("bovw {}", env!("CARGO_PKG_VERSION"))
+}
+
+fn record_batch(vocabulary: &Vocabulary) -> RecordBatch {
+    let d = i32::try_from(vocabulary.d()).unwrap_or(i32::MAX);
+    let words: Int32Array = (0..vocabulary.k()).map(|word| word as i32).collect();
+    let counts: Int64Array = vocabulary
+        .counts
+        .iter()
+        .map(|&count| i64::try_from(count).unwrap_or(i64::MAX))
+        .collect();
+    let item = Arc::new(Field::new("element", DataType::Float32, false));
+    let centroids = Float32Array::from(vocabulary.centroids.clone());
+    let centroids = FixedSizeListArray::new(Arc::clone(&item), d, Arc::new(centroids), None);
+    let schema = Schema::new(vec![
+        Field::new("word", DataType::Int32, false),
+        Field::new("count", DataType::Int64, false),
+        Field::new("inertia", DataType::Float64, false),
+        Field::new("centroid", DataType::FixedSizeList(item, d), false),
+    ]);
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(words),
+        Arc::new(counts),
+        Arc::new(Float64Array::from(vocabulary.inertia.clone())),
+        Arc::new(centroids),
+    ];
+    match RecordBatch::try_new(Arc::new(schema), columns) {
+        Ok(batch) => batch,
+        Err(error) => unreachable!("a vocabulary is a table: {error}"),
+    }
+}
+
+/// Reads a vocabulary file and what its footer says.
+pub fn read(path: &Path) -> Result<(Vocabulary, Header)> {
+    let shard = Shard::open(path, Io::Read)?;
+    let header = header(&shard)?;
+    let normalize = match header.normalize.as_str() {
+        "image" => Normalize::Image,
+        "none" => Normalize::None,
+        other => {
+            return Err(Error::file(
+                path,
+                format!(
+                    "its patches are normalised by \"{other}\", which this version does not know"
+                ),
+            ));
+        }
+    };
+    let [height, width] = header.patch;
+    let d = u64::from(height) * u64::from(width);
+    let broken = |message: String| Error::file(path, format!("is a damaged vocabulary: {message}"));
+    if header.k == 0 || d == 0 || d > u64::from(u32::MAX) {
+        return Err(broken(format!(
+            "{} words of {height}x{width} patches",
+            header.k
+        )));
+    }
+
+    let mut vocabulary = Vocabulary {
+        preparation: Preparation {
+            patch: PatchShape { height, width },
+            normalize,
+        },
+        centroids: Vec::new(),
+        counts: Vec::new(),
+        inertia: Vec::new(),
+    };
+    for row_group in 0..shard.n_row_groups() {
+        append_row_group(&shard, row_group, &mut vocabulary)?;
+    }
+    if vocabulary.k() != header.k || vocabulary.centroids.len() as u64 != header.k as u64 * d {
+        return Err(broken(format!(
+            "its footer promises {} words of {d} values, it has {} words and {} values",
+            header.k,
+            vocabulary.k(),
+            vocabulary.centroids.len()
+        )));
+    }
+    if let Some(at) = vocabulary
+        .centroids
+        .iter()
+        .position(|value| !value.is_finite())
+    {
+        return Err(broken(format!(
+            "word {} has a value that is not finite",
+            at as u64 / d
+        )));
+    }
+    Ok((vocabulary, header))
+}
+
+/// What the footer of an open vocabulary file says.
+pub fn header(shard: &Shard) -> Result<Header> {
+    let text = shard.key_value(KEY).ok_or_else(|| {
+        Error::file(
+            shard.path(),
+            format!("is not a vocabulary: its footer has no key \"{KEY}\""),
+        )
+    })?;
+    let header: Header = serde_json::from_str(text).map_err(|error| {
+        Error::file(
+            shard.path(),
+            format!("its key \"{KEY}\" cannot be read: {error}"),
+        )
+    })?;
+    if header.format != FORMAT {
+        return Err(Error::file(
+            shard.path(),
+            format!(
+                "is a vocabulary of format {}, this version knows {FORMAT}",
+                header.format
+            ),
+        ));
+    }
+    Ok(header)
+}
+
+/// Rows of a vocabulary that are read at once.
+const READ_ROWS: usize = 4096;
+
+fn append_row_group(shard: &Shard, row_group: usize, vocabulary: &mut Vocabulary) -> Result<()> {
+    let wanted = ["count", "inertia", "centroid"].map(|column| Wanted {
+        column: column.to_owned(),
+        field: None,
+    });
+    let mut reader = shard.read_row_group(row_group, &wanted, READ_ROWS)?;
+    while let Some(batch) = reader.next_batch() {
+        let (_, batch) = batch?;
+        let column = |name: &str| {
+            batch
+                .column_by_name(name)
+                .filter(|column| column.null_count() == 0)
+                .ok_or_else(|| {
+                    Error::file(
+                        Place::file(shard.path()).column(name),
+                        "is missing from the vocabulary, or has nulls",
+                    )
+                })
+        };
+        let wrong = |name: &str| {
+            Error::file(
+                Place::file(shard.path()).column(name),
+                "has another type than a vocabulary's",
+            )
+        };
+        let counts = column("count")?
+            .as_primitive_opt::<Int64Type>()
+            .ok_or_else(|| wrong("count"))?;
+        let inertia = column("inertia")?
+            .as_primitive_opt::<Float64Type>()
+            .ok_or_else(|| wrong("inertia"))?;
+        let centroids = column("centroid")?;
+        let values = match centroids.data_type() {
+            DataType::FixedSizeList(..) => centroids.as_fixed_size_list().values(),
+            DataType::List(_) => centroids.as_list::<i32>().values(),
+            _ => return Err(wrong("centroid")),
+        };
+        let values = values
+            .as_primitive_opt::<Float32Type>()
+            .ok_or_else(|| wrong("centroid"))?;
+        vocabulary.counts.extend(
+            counts
+                .values()
+                .iter()
+                .map(|&n| u64::try_from(n).unwrap_or(0)),
+        );
+        vocabulary.inertia.extend(inertia.values());
+        vocabulary.centroids.extend(values.values());
+    }
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! Featurize: images to counts of words. Every patch of the grid is replaced by its nearest word.
+
+use arrow::array::BooleanArray;
+use arrow::compute::filter_record_batch;
+use arrow::record_batch::RecordBatch;
+
+use super::decode::ImageBatch;
+use crate::error::Result;
+use crate::job::OnBadImage;
+use crate::kernel::grid::Grid;
+use crate::kernel::image::Image;
+use crate::kernel::nearest::{self, Scratch, Words};
+use crate::kernel::normalize::Scaling;
+use crate::kernel::vocabulary::Preparation;
+use crate::shard::features::Rows;
+use crate::shard::input::InputSet;
+use crate::shard::manifest::{BadImage, Tally};
+
+/// The vectors of a batch.
+#[derive(Debug)]
+pub struct FeatureBatch {
+    /// Which shard, by its place in the input.
+    pub shard: usize,
+    /// Rows that were read, written or dropped.
+    pub n_rows: usize,
+    /// Rows to write.
+    pub rows: Rows,
+    /// Bad images.
+    pub bad: Vec<BadImage>,
+    /// What was counted.
+    pub tally: Tally,
+}
+
+/// One worker: its words and its scratch memory.
+#[derive(Debug)]
+pub struct Featurizer<'a> {
+    input: &'a InputSet,
+    words: &'a Words,
+    preparation: Preparation,
+    stride: u32,
+    on_bad_image: OnBadImage,
+    scratch: Scratch,
+    labels: Vec<u32>,
+    counts: Vec<u32>,
+    offsets: Vec<u32>,
+    // The image size that `offsets` is for.
+    offsets_of: (u32, u32),
+}
+
+impl<'a> Featurizer<'a> {
+    /// A worker.
+    pub fn new(
+        input: &'a InputSet,
+        words: &'a Words,
+        preparation: Preparation,
+        stride: u32,
+        on_bad_image: OnBadImage,
+    ) -> Featurizer<'a> {
+        Featurizer {
+            input,
+            words,
+            preparation,
+            stride,
+            on_bad_image,
+            scratch: Scratch::default(),
+            labels: Vec::new(),
+            counts: vec![0; words.k()],
+            offsets: Vec::new(),
+            offsets_of: (0, 0),
+        }
+    }
+
+    /// Turns the images of a batch into vectors.
+    pub fn featurize(&mut self, batch: ImageBatch) -> Result<FeatureBatch> {
+        let k = self.words.k();
+        let mut rows = Rows {
+            values: Vec::with_capacity(batch.images.len() * k),
+            n_patches: Vec::with_capacity(batch.images.len()),
+            status: Vec::with_capacity(batch.images.len()),
+            side: self.side(&batch),
+        };
+        let mut bad = Vec::new();
+        let mut is_kept = vec![true; batch.images.len()];
+        let mut tally = Tally {
+            images: batch.images.len() as u64,
+            ..Tally::default()
+        };
+        for (row, image) in batch.images {
+            match image {
+                Ok(image) => {
+                    tally.decided_again += self.count(&image);
+                    tally.patches += self.offsets.len() as u64;
+                    rows.values.extend(self.counts.iter().map(|&count| count as f32));
+                    rows.n_patches.push(i32::try_from(self.offsets.len()).unwrap_or(i32::MAX));
+                    rows.status.push(None);
+                }
+                Err(reason) => {
+                    bad.push(BadImage {
+                        row: batch.row_in_file + row as u64,
+                        reason: reason.clone(),
+                    });
+                    if self.on_bad_image == OnBadImage::Drop {
+                        is_kept[row] = false;
+                        continue;
+                    }
+                    rows.values.resize(rows.values.len() + k, 0.0);
+                    rows.n_patches.push(0);
+                    rows.status.push(Some(reason));
+                }
+            }
+        }
+        if is_kept.iter().any(|&kept| !kept) {
+            rows.side = filter(&rows.side, is_kept);
+        }
+        Ok(FeatureBatch {
+            shard: batch.shard,
+            n_rows: batch.n_rows,
+            rows,
+            bad,
+            tally,
+        })
+    }
+
+    /// Counts the words of an image into `self.counts`; gives how many patches float64 decided.
+    fn count(&mut self, image: &Image) -> u64 {
+        if self.offsets_of != (image.height, image.width) {
+            let grid = Grid::new(image.height, image.width, self.preparation.patch, self.stride);
+            let Some(grid) = grid else {
+                unreachable!("decode turned away images smaller than a patch");
+            };
+            grid.offsets_into(&mut self.offsets);
+            self.offsets_of = (image.height, image.width);
+        }
+        let pixels = image.pixels.as_ref();
+        let decided_again = nearest::nearest(
+            self.words,
+            self.preparation.patch,
+            image.width,
+            Scaling::of(self.preparation.normalize, pixels),
+            pixels,
+            &self.offsets,
+            &mut self.scratch,
+            &mut self.labels,
+        );
+        self.counts.fill(0);
+        for &label in &self.labels {
+            self.counts[label as usize] += 1;
+        }
+        decided_again
+    }
+
+    /// Label and kept columns, in the order of the output.
+    fn side(&self, batch: &ImageBatch) -> RecordBatch {
+        let columns = self.input.side.fields().iter().map(|field| {
+            batch.rows.schema().index_of(field.name()).unwrap_or_else(|_| unreachable!("the source reads every side column"))
+        });
+        match batch.rows.project(&columns.collect::<Vec<usize>>()) {
+            Ok(side) => side,
+            Err(error) => unreachable!("columns of a batch: {error}"),
+        }
+    }
+}
+
+fn filter(rows: &RecordBatch, is_kept: Vec<bool>) -> RecordBatch {
+    match filter_record_batch(rows, &BooleanArray::from(is_kept)) {
+        Ok(rows) => rows,
+        Err(error) => unreachable!("a mask as long as the batch: {error}"),
+    }
+}

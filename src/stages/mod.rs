@@ -1,0 +1,16 @@
+//! The boxes of the flow, in flow order. A stage is only its transformation: how batches travel is `flow`'s business.
+//!
+//! ```text
+//! learn      source -> decode -> sample    -> gather, k-means
+//! featurize  source -> decode -> featurize -> sink
+//! ```
+//!
+//! Edges carry: [`source::RowBatch`], [`decode::ImageBatch`], then [`sample::SampleBatch`] or
+//! [`featurize::FeatureBatch`].
+
+pub mod source;
+pub mod decode;
+pub mod sample;
+pub mod gather;
+pub mod featurize;
+pub mod sink;

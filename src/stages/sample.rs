@@ -1,0 +1,162 @@
+//! Sample: of each image, the patches with the smallest hashes of (seed, image number, patch number).
+//!
+//! The choice depends on nothing else, so no thread, shard order or resumed run can change it; and since patches stand
+//! in the order of their hashes, a later, smaller sample is a prefix of each image's.
+
+use crate::job::{PerImage, Sampling};
+use crate::kernel::grid::{Grid, PatchShape};
+use crate::kernel::image::Pixels;
+use crate::kernel::normalize::Scaling;
+use crate::kernel::rng::{self, Purpose};
+use crate::kernel::sample::Record;
+use crate::kernel::vocabulary::Preparation;
+
+use super::decode::ImageBatch;
+
+/// The sampled patches of a batch's images.
+#[derive(Debug)]
+pub struct SampleBatch {
+    /// One an image.
+    pub images: Vec<SampledImage>,
+}
+
+/// The sampled patches of one image.
+#[derive(Debug)]
+pub struct SampledImage {
+    image: u64,
+    scaling: Scaling,
+    width: u32,
+    offsets: Vec<u32>,
+    pixels: Pixels,
+    /// Hash of each patch, ascending; kept only where the whole sample is limited.
+    pub hashes: Vec<u64>,
+}
+
+impl SampledImage {
+    /// The first `n` patches as a record.
+    pub fn record(&self, n: usize) -> Record<'_> {
+        Record {
+            image: self.image,
+            scaling: self.scaling,
+            row_stride: self.width,
+            offsets: &self.offsets[..n],
+            pixels: self.pixels.as_ref(),
+        }
+    }
+
+    /// How many patches were drawn.
+    pub fn n_patches(&self) -> usize {
+        self.offsets.len()
+    }
+}
+
+/// What sampling needs to know.
+#[derive(Debug, Clone, Copy)]
+pub struct SampleParams {
+    /// How patches are cut and prepared.
+    pub preparation: Preparation,
+    /// Stride of the grid of patches.
+    pub stride: u32,
+    /// How many patches.
+    pub sampling: Sampling,
+    /// Seed of the draw.
+    pub seed: u64,
+}
+
+/// Draws the patches of a batch's images; bad images have none.
+pub fn sample(batch: ImageBatch, params: &SampleParams) -> SampleBatch {
+    let first_row = batch.row;
+    let images = batch
+        .images
+        .into_iter()
+        .filter_map(|(row, image)| Some((first_row + row as u64, image.ok()?)))
+        .map(|(number, image)| {
+            let grid = grid(image.height, image.width, params);
+            let n = n_sampled(params.sampling.per_image, grid.len());
+            let hashes = smallest_hashes(params.seed, number, grid.len(), n);
+            SampledImage {
+                image: number,
+                scaling: Scaling::of(params.preparation.normalize, image.pixels.as_ref()),
+                width: image.width,
+                offsets: hashes.iter().map(|&(_, patch)| grid.offset(patch as usize) as u32).collect(),
+                pixels: image.pixels,
+                hashes: match params.sampling.max_patches {
+                    Some(_) => hashes.iter().map(|&(hash, _)| hash).collect(),
+                    None => Vec::new(),
+                },
+            }
+        })
+        .collect();
+    SampleBatch { images }
+}
+
+fn grid(height: u32, width: u32, params: &SampleParams) -> Grid {
+    let patch: PatchShape = params.preparation.patch;
+    match Grid::new(height, width, patch, params.stride) {
+        Some(grid) => grid,
+        None => unreachable!("decode turned away images smaller than a patch"),
+    }
+}
+
+/// How many of an image's patches are drawn.
+pub fn n_sampled(per_image: PerImage, n_patches: usize) -> usize {
+    match per_image {
+        PerImage::Share(share) => (share * n_patches as f64).floor() as usize,
+        PerImage::Count(count) => usize::try_from(count).unwrap_or(usize::MAX).min(n_patches),
+    }
+}
+
+/// The `n` patches with the smallest hashes, with them, ascending.
+fn smallest_hashes(seed: u64, image: u64, n_patches: usize, n: usize) -> Vec<(u64, u32)> {
+    let key = rng::key(seed, Purpose::SamplePatches, image);
+    let mut hashes: Vec<(u64, u32)> = (0..n_patches as u32)
+        .map(|patch| (rng::hash(key, u64::from(patch)), patch))
+        .collect();
+    if n < hashes.len() {
+        hashes.select_nth_unstable(n);
+        hashes.truncate(n);
+    }
+    hashes.sort_unstable();
+    hashes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_quarters_of_529_patches_are_396() {
+        assert_eq!(n_sampled(PerImage::Share(0.75), 529), 396);
+        assert_eq!(n_sampled(PerImage::Share(1.0), 529), 529);
+        assert_eq!(n_sampled(PerImage::Count(1000), 529), 529);
+    }
+
+    #[test]
+    fn patches_are_drawn_without_repetition_and_differ_from_image_to_image() {
+        let drawn = |image| -> Vec<u32> {
+            smallest_hashes(0, image, 529, 396).iter().map(|&(_, patch)| patch).collect()
+        };
+        let mut sorted = drawn(7);
+        sorted.sort_unstable();
+        sorted.dedup();
+        assert_eq!(sorted.len(), 396);
+        assert_ne!(drawn(7), drawn(8));
+    }
+
+    #[test]
+    fn a_smaller_sample_is_a_prefix_of_a_larger_one() {
+        let large = smallest_hashes(3, 11, 529, 396);
+        assert_eq!(smallest_hashes(3, 11, 529, 10), large[..10]);
+    }
+
+    #[test]
+    fn every_patch_is_drawn_about_equally_often() {
+        let mut counts = [0u32; 20];
+        for image in 0..4000 {
+            for (_, patch) in smallest_hashes(1, image, 20, 5) {
+                counts[patch as usize] += 1;
+            }
+        }
+        assert!(counts.iter().all(|&n| (880..1120).contains(&n)), "{counts:?}");
+    }
+}

@@ -1,0 +1,238 @@
+//! Source: shards to record batches of bounded cost, in row order.
+//!
+//! It reads row groups in pieces, never whole, and cuts each piece so that its images, decoded, and what will be made of
+//! them stay within the bytes of a batch. A single row is never cut: if it is too large, the runtime refuses it.
+
+use std::collections::VecDeque;
+
+use arrow::record_batch::RecordBatch;
+
+use crate::error::{Error, Place, Result};
+use crate::flow::Offer;
+use crate::job::Io;
+use crate::shard::images::ImageRows;
+use crate::shard::input::{InputSet, ShardInfo};
+use crate::shard::read::{Fingerprint, RowGroupReader, Shard, Wanted};
+
+/// Rows of a row group that are read at once, at most.
+const MAX_READ_ROWS: u64 = 8192;
+
+/// Some rows of one row group.
+#[derive(Debug)]
+pub struct RowBatch {
+    /// Which shard, by its place in the input.
+    pub shard: usize,
+    /// The row group they are in.
+    pub row_group: usize,
+    /// Row number in the file of the first.
+    pub row_in_file: u64,
+    /// Row number over all shards of the first.
+    pub row: u64,
+    /// The wanted columns.
+    pub rows: RecordBatch,
+}
+
+impl RowBatch {
+    /// Where a row of the batch is, for errors.
+    pub fn place(&self, input: &InputSet, row: usize) -> Place {
+        Place::file(&input.shards[self.shard].path)
+            .row_group(self.row_group)
+            .row(self.row_in_file + row as u64)
+    }
+}
+
+/// What the source needs to know.
+#[derive(Debug, Clone)]
+pub struct SourceParams {
+    /// How shards are read.
+    pub io: Io,
+    /// Which columns.
+    pub wanted: Vec<Wanted>,
+    /// Images of which only every so many are decoded.
+    pub every: u64,
+    /// Bytes of a batch, all its forms together.
+    pub batch_bytes: u64,
+    /// Bytes that later stages make of a row, beside its pixels.
+    pub row_output_bytes: u64,
+    /// Bytes that later stages make of each decoded byte, itself included.
+    pub decoded_factor: u64,
+}
+
+/// Reads the given shards, in order.
+#[derive(Debug)]
+pub struct Source<'a> {
+    input: &'a InputSet,
+    params: SourceParams,
+    shards: VecDeque<usize>,
+    open: Option<OpenShard>,
+    cut: VecDeque<Offer<RowBatch>>,
+}
+
+#[derive(Debug)]
+struct OpenShard {
+    index: usize,
+    shard: Shard,
+    next_row_group: usize,
+    reader: Option<RowGroupReader>,
+    n_rows: u64,
+}
+
+impl<'a> Source<'a> {
+    /// A source over some of the input's shards, by their place in it.
+    pub fn new(
+        input: &'a InputSet,
+        shards: impl IntoIterator<Item = usize>,
+        params: SourceParams,
+    ) -> Source<'a> {
+        Source {
+            input,
+            params,
+            shards: shards.into_iter().collect(),
+            open: None,
+            cut: VecDeque::new(),
+        }
+    }
+
+    /// The next batch.
+    pub fn next_batch(&mut self) -> Option<Result<Offer<RowBatch>>> {
+        self.try_next().transpose()
+    }
+
+    fn try_next(&mut self) -> Result<Option<Offer<RowBatch>>> {
+        loop {
+            if let Some(offer) = self.cut.pop_front() {
+                return Ok(Some(offer));
+            }
+            let Some(open) = &mut self.open else {
+                let Some(index) = self.shards.pop_front() else {
+                    return Ok(None);
+                };
+                self.open = Some(self.open_shard(index)?);
+                continue;
+            };
+            let Some(reader) = &mut open.reader else {
+                if open.next_row_group == open.shard.n_row_groups() {
+                    check_complete(&self.input.shards[open.index], open.n_rows)?;
+                    self.open = None;
+                    continue;
+                }
+                let rows = read_rows(&open.shard, open.next_row_group, &self.params);
+                let reader = open.shard.read_row_group(open.next_row_group, &self.params.wanted, rows)?;
+                open.reader = Some(reader);
+                open.next_row_group += 1;
+                continue;
+            };
+            match reader.next_batch() {
+                None => open.reader = None,
+                Some(batch) => {
+                    let (row_in_file, rows) = batch?;
+                    open.n_rows += rows.num_rows() as u64;
+                    let batch = RowBatch {
+                        shard: open.index,
+                        row_group: open.next_row_group - 1,
+                        row_in_file,
+                        row: self.input.shards[open.index].first_row + row_in_file,
+                        rows,
+                    };
+                    self.cut = cut(batch, self.input, &self.params)?;
+                }
+            }
+        }
+    }
+
+    fn open_shard(&self, index: usize) -> Result<OpenShard> {
+        let info = &self.input.shards[index];
+        check_unchanged(info)?;
+        let mut shard = Shard::open(&info.path, self.params.io)?;
+        // A kept column is carried to the output as it is, so it is not read as views.
+        if let [image] = self.input.image.columns.as_slice()
+            && self.input.side.field_with_name(image).is_err()
+        {
+            shard = shard.with_views_of(image);
+        }
+        Ok(OpenShard {
+            index,
+            shard,
+            next_row_group: 0,
+            reader: None,
+            n_rows: 0,
+        })
+    }
+}
+
+/// All rows that the footer promised must have come, and from the file that was opened.
+fn check_complete(info: &ShardInfo, n_rows: u64) -> Result<()> {
+    check_unchanged(info)?;
+    if n_rows == info.n_rows {
+        return Ok(());
+    }
+    Err(Error::file(
+        info.path.as_path(),
+        format!("is damaged: its footer promises {} rows, it has {n_rows}", info.n_rows),
+    ))
+}
+
+/// An input that changes under a run would give a result that belongs to no input.
+fn check_unchanged(info: &ShardInfo) -> Result<()> {
+    if Fingerprint::of(&info.path)? == info.fingerprint {
+        return Ok(());
+    }
+    Err(Error::File {
+        place: Place::file(&info.path),
+        message: "changed while the job was running".to_owned(),
+        help: Some("run the job again once the file is complete".to_owned()),
+    })
+}
+
+/// How many rows to read at once, so that their encoded bytes are about a batch.
+fn read_rows(shard: &Shard, row_group: usize, params: &SourceParams) -> usize {
+    let rows = shard.row_group_rows(row_group).max(1);
+    let bytes_per_row = shard.row_group_bytes(row_group, &params.wanted) / rows;
+    (params.batch_bytes / bytes_per_row.max(1)).clamp(1, MAX_READ_ROWS) as usize
+}
+
+/// Cuts rows into batches of at most `batch_bytes` each, or of one row.
+fn cut(
+    batch: RowBatch,
+    input: &InputSet,
+    params: &SourceParams,
+) -> Result<VecDeque<Offer<RowBatch>>> {
+    let n_rows = batch.rows.num_rows();
+    let encoded = input.shards[batch.shard].bytes_per_row;
+    let images = ImageRows::new(&batch.rows, &input.image, &batch.place(input, 0))?;
+    let mut offers = VecDeque::new();
+    let (mut start, mut cost_bytes) = (0, 0);
+    for row in 0..n_rows {
+        let is_decoded = (batch.row + row as u64).is_multiple_of(params.every);
+        let decoded = if is_decoded { images.decoded_bytes(row) } else { 0 };
+        let row_bytes = encoded + decoded.saturating_mul(params.decoded_factor) + params.row_output_bytes;
+        if row > start && cost_bytes + row_bytes > params.batch_bytes {
+            offers.push_back(offer(&batch, input, start..row, cost_bytes));
+            (start, cost_bytes) = (row, 0);
+        }
+        cost_bytes += row_bytes;
+    }
+    if start < n_rows {
+        offers.push_back(offer(&batch, input, start..n_rows, cost_bytes));
+    }
+    Ok(offers)
+}
+
+fn offer(
+    batch: &RowBatch,
+    input: &InputSet,
+    rows: std::ops::Range<usize>,
+    cost_bytes: u64,
+) -> Offer<RowBatch> {
+    Offer {
+        cost_bytes,
+        n_images: rows.len() as u64,
+        place: batch.place(input, rows.start),
+        item: RowBatch {
+            row_in_file: batch.row_in_file + rows.start as u64,
+            row: batch.row + rows.start as u64,
+            rows: batch.rows.slice(rows.start, rows.len()),
+            ..*batch
+        },
+    }
+}
