@@ -10,6 +10,8 @@
 pub mod grid;
 pub mod image;
 pub mod kmeans;
+pub mod naive;
+pub mod nearest;
 pub mod normalize;
 pub mod rng;
 pub mod sample;
