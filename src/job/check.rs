@@ -3,7 +3,7 @@
 //! Every refusal names the key, what was found and what to do. Looks at no file but the job file itself; whether the
 //! job fits the data is for those who read the data to say.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use bytesize::ByteSize;
 
@@ -12,6 +12,7 @@ use super::file::{
     RunTable, SampleTable, VocabularyTable,
 };
 use super::nearest::{nearest, quoted_list};
+use super::paths::{join_pattern, refuse_output_among_inputs};
 use super::{
     Input, Io, Job, MaxBad, OnBadImage, Output, PerImage, RawShape, Run, Sampling, VocabularySource,
 };
@@ -22,27 +23,27 @@ use crate::kernel::normalize::Normalize;
 use crate::kernel::vocabulary::Preparation;
 
 /// `sample.per_image` of a job that does not say.
-pub const DEFAULT_PATCHES_PER_IMAGE: u64 = 100;
+const DEFAULT_PATCHES_PER_IMAGE: u64 = 100;
 /// `vocabulary.n_init` of a job that does not say: the notebook's.
-pub const DEFAULT_N_INIT: u64 = 3;
+const DEFAULT_N_INIT: u64 = 3;
 /// `vocabulary.max_iter` of a job that does not say: the notebook's.
-pub const DEFAULT_MAX_ITER: u64 = 300;
+const DEFAULT_MAX_ITER: u64 = 300;
 /// `vocabulary.tol` of a job that does not say: scikit-learn's.
-pub const DEFAULT_TOL: f64 = 1e-4;
+const DEFAULT_TOL: f64 = 1e-4;
 /// `run.memory` of a job that does not say.
-pub const DEFAULT_MEMORY_BYTES: u64 = 1 << 30;
+const DEFAULT_MEMORY_BYTES: u64 = 1 << 30;
 /// Below this not even one small batch a stage fits beside the columns it is read from.
 pub const MIN_MEMORY_BYTES: u64 = 16 << 20;
 /// Most words a job may ask for: a vector of them is still only 4 MB.
-pub const MAX_WORDS: u64 = 1_000_000;
+const MAX_WORDS: u64 = 1_000_000;
 /// Longest side of a patch: a word of that size is still only 4 MB.
-pub const MAX_PATCH_SIDE: u64 = 1024;
+const MAX_PATCH_SIDE: u64 = 1024;
 /// Longest side of an image and longest stride, so that an offset in an image fits 32 bits.
-pub const MAX_IMAGE_SIDE: u64 = 65_535;
+const MAX_IMAGE_SIDE: u64 = 65_535;
 /// Most values in an image of raw pixels: Arrow counts the values of a fixed-size list in an i32.
-pub const MAX_RAW_VALUES: u64 = i32::MAX as u64;
+const MAX_RAW_VALUES: u64 = i32::MAX as u64;
 /// Most worker threads a stage.
-pub const MAX_THREADS: u64 = 1024;
+const MAX_THREADS: u64 = 1024;
 /// Most of anything else: what TOML can write.
 const MAX_WHOLE: u64 = i64::MAX as u64;
 
@@ -145,36 +146,6 @@ fn check_files(patterns: &[String], base_dir: &Path) -> Result<Vec<String>> {
         join_pattern(base_dir, pattern)
     });
     joined.collect()
-}
-
-/// `pattern` under `base_dir`, whose own brackets and stars mean themselves.
-fn join_pattern(base_dir: &Path, pattern: &str) -> Result<String> {
-    if Path::new(pattern).is_absolute() {
-        return Ok(pattern.to_owned());
-    }
-    let prefix = pattern_prefix(base_dir).ok_or_else(|| {
-        Error::setting(
-            "input.files",
-            format!(
-                "the folder {} cannot be part of a glob: its name is not UTF-8",
-                base_dir.display()
-            ),
-            "rename the folder, or give absolute paths",
-        )
-    })?;
-    Ok(format!("{prefix}{pattern}"))
-}
-
-/// What a relative glob is put behind so that it starts at `base_dir`; `None` where the folder is not UTF-8.
-pub(super) fn pattern_prefix(base_dir: &Path) -> Option<String> {
-    let folder = base_dir.to_str()?;
-    if folder.is_empty() {
-        return Some(String::new());
-    }
-    Some(format!(
-        "{}/",
-        glob::Pattern::escape(folder.trim_end_matches('/'))
-    ))
 }
 
 fn check_keep(keep: Vec<String>) -> Result<Vec<String>> {
@@ -570,58 +541,6 @@ fn check_memory(memory: Option<&Memory>) -> Result<u64> {
         )),
         Some(bytes) => Ok(bytes),
     }
-}
-
-/// Refuses a job that would read its own results as images when it is run again.
-fn refuse_output_among_inputs(patterns: &[String], output_dir: &Path) -> Result<()> {
-    // A shard's features take the shard's name, so for their folder the pattern's folders alone decide.
-    let features = tidy(&output_dir.join("features"));
-    let others = [
-        tidy(&output_dir.join("vocabulary.parquet")),
-        tidy(&output_dir.join("clusters").join("pixels-k10.parquet")),
-    ];
-    let strict = glob::MatchOptions {
-        require_literal_separator: true,
-        ..glob::MatchOptions::new()
-    };
-    let matches = |pattern: &Path, path: &Path| {
-        pattern
-            .to_str()
-            .and_then(|pattern| glob::Pattern::new(pattern).ok())
-            .is_some_and(|pattern| pattern.matches_path_with(path, strict))
-    };
-    for pattern in patterns {
-        let pattern = tidy(Path::new(pattern));
-        let folders = pattern.parent().unwrap_or(Path::new(""));
-        if matches(folders, &features) || others.iter().any(|other| matches(&pattern, other)) {
-            return Err(Error::setting(
-                "output.dir",
-                format!(
-                    "{} is where input.files look for images ({}), so a second run would read its own results",
-                    output_dir.display(),
-                    pattern.display()
-                ),
-                "choose a folder outside, or narrow the glob",
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// `path` without `.`, and without `..` where what it leaves is a plain folder.
-fn tidy(path: &Path) -> PathBuf {
-    let mut tidied = PathBuf::new();
-    for component in path.components() {
-        let leaves_a_folder = matches!(tidied.components().next_back(), Some(Component::Normal(name)) if name != "**");
-        match component {
-            Component::CurDir => {}
-            Component::ParentDir if leaves_a_folder => {
-                tidied.pop();
-            }
-            other => tidied.push(other),
-        }
-    }
-    tidied
 }
 
 // Values.

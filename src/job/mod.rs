@@ -7,13 +7,14 @@ mod check;
 mod file;
 mod keys;
 mod nearest;
+mod paths;
 pub mod resolved;
 mod set;
 mod source;
 
 use std::path::PathBuf;
 
-pub use check::Overrides;
+pub use check::{MIN_MEMORY_BYTES, Overrides};
 pub use file::{
     ClusterTable, FeaturesTable, InputTable, JobFile, Memory, Number, OutputTable, PatchesTable,
     Pooling, RunTable, SampleTable, VocabularyTable, Wholes,

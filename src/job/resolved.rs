@@ -7,11 +7,11 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::check::pattern_prefix;
 use super::file::{
     FeaturesTable, InputTable, JobFile, Memory, Number, OutputTable, PatchesTable, Pooling,
     RunTable, SampleTable, VocabularyTable,
 };
+use super::paths::pattern_prefix;
 use super::{Input, Io, Job, MaxBad, OnBadImage, PerImage, Run, Sampling, VocabularySource};
 use crate::error::Result;
 use crate::kernel::kmeans::{Algorithm, Init, KMeansParams};
@@ -198,10 +198,11 @@ fn whole(number: u64) -> i64 {
 }
 
 fn relative(path: &Path, base_dir: &Path) -> String {
-    path.strip_prefix(base_dir)
-        .unwrap_or(path)
-        .display()
-        .to_string()
+    match path.strip_prefix(base_dir) {
+        Ok(inside) if inside.as_os_str().is_empty() => ".".to_owned(),
+        Ok(inside) => inside.display().to_string(),
+        Err(_) => path.display().to_string(),
+    }
 }
 
 /// The amount in the largest unit that needs no fraction.
