@@ -1,8 +1,24 @@
 //! A job: what the user typed ([`JobFile`]) and the checked plan that everything else works from ([`Job`]).
 //!
-//! There is one door from the first to the second, [`Job::check`]. Past it nothing is validated again.
+//! There is one door from the first to the second, [`Job::check`]. Past it nothing is validated again. [`resolved`] is the
+//! way back: the job with every default filled in, for people and manifests.
+
+mod check;
+mod file;
+mod keys;
+mod nearest;
+mod paths;
+pub mod resolved;
+mod set;
+mod source;
 
 use std::path::PathBuf;
+
+pub use check::{MIN_MEMORY_BYTES, Overrides};
+pub use file::{
+    ClusterTable, FeaturesTable, InputTable, JobFile, Memory, Number, OutputTable, PatchesTable,
+    Pooling, RunTable, SampleTable, VocabularyTable, Wholes,
+};
 
 use crate::kernel::kmeans::KMeansParams;
 use crate::kernel::vocabulary::Preparation;
@@ -10,6 +26,8 @@ use crate::kernel::vocabulary::Preparation;
 /// A checked job. Paths are absolute or relative to the working directory, never to the job file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job {
+    /// The job file's folder, which relative paths of the job were joined to; empty for the working directory.
+    pub base_dir: PathBuf,
     /// `[input]`
     pub input: Input,
     /// `[patches]`: how a patch is cut and prepared.

@@ -1,0 +1,379 @@
+//! What can be typed: commands, options and their help. Parses and prints help; does nothing else.
+
+use std::convert::Infallible;
+use std::io::{self, Write};
+use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use bovw::job::Overrides;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+const TOP_EXAMPLES: &str = "\
+Examples:
+  bovw import idx train-images.gz --labels train-labels.gz --out data   make shards of what you have
+  bovw inspect data/*.parquet                                           see what is in them
+  bovw plan job.toml                                                    check a job and see what it needs
+  bovw run job.toml                                                     run it; again, to continue
+
+Words: a patch is a window cut from an image; a word is one of the k patches that stand for all others; the words
+together are the vocabulary; a shard is one Parquet file of images, stored in row groups; a batch is the images that
+are worked on at once.
+
+Exit status: 0 done, 1 failed, 2 bad usage or job, 3 done but with more bad images than allowed, 4 the output belongs
+to a different job, 130 interrupted.";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  bovw run job.toml
+  bovw run job.toml --set vocabulary.k=200 --set output.dir=../out/k200
+  bovw run job.toml --set 'input.files=[\"a.parquet\", \"b.parquet\"]'
+  bovw run job.toml --fresh --memory 512MiB --threads 4";
+
+const PLAN_EXAMPLES: &str = "\
+Examples:
+  bovw plan job.toml
+  bovw plan job.toml --set sample.per_image=0.5 --memory 256MiB
+  bovw plan job.toml --json";
+
+const INSPECT_EXAMPLES: &str = "\
+Examples:
+  bovw inspect data/*.parquet
+  bovw inspect out/vocabulary.parquet out/features/*.parquet --json";
+
+const IDX_EXAMPLES: &str = "\
+Examples:
+  bovw import idx train-images-idx3-ubyte.gz --labels train-labels-idx1-ubyte.gz --out data/mnist --name train";
+
+const CSV_EXAMPLES: &str = "\
+Examples:
+  bovw import csv mnist.csv --label last --out data/mnist
+  bovw import csv faces.csv --label none --height 48 --width 40 --out data/faces";
+
+const IMAGES_EXAMPLES: &str = "\
+Examples:
+  bovw import images photos/ --label folder --out data/photos
+  bovw import images scans/*.tif --strict --out data/scans";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  bovw completions bash > ~/.local/share/bash-completion/completions/bovw
+  bovw completions zsh > ~/.zfunc/_bovw
+  bovw completions fish > ~/.config/fish/completions/bovw.fish";
+
+/// Image collections of any size in, bag-of-patches vectors out.
+#[derive(Debug, Parser)]
+#[command(name = "bovw", version, about, after_help = TOP_EXAMPLES, propagate_version = true)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    max_term_width = 120
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct GlobalArgs {
+    /// Worker threads a stage; 0: every core
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) threads: Option<u32>,
+    /// Ceiling of heap memory, such as 512MiB or 4GiB
+    #[arg(long, global = true, value_name = "SIZE")]
+    pub(crate) memory: Option<String>,
+    /// Write results to stdout as JSON, one object a line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Write nothing to stderr but errors
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// How progress is shown on stderr
+    #[arg(long, global = true, value_name = "HOW", value_enum, default_value_t = Progress::Auto)]
+    pub(crate) progress: Progress,
+    /// When colour is used; auto: on a terminal, unless NO_COLOR is set
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = Color::Auto)]
+    pub(crate) color: Color,
+}
+
+impl GlobalArgs {
+    /// What these options say of a job.
+    pub(crate) fn overrides(&self) -> Overrides {
+        Overrides {
+            threads: self.threads,
+            memory: self.memory.clone(),
+        }
+    }
+}
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Progress {
+    /// Bars on a terminal, plain lines elsewhere
+    Auto,
+    /// A bar a stage
+    Bar,
+    /// A line now and then
+    Plain,
+    /// Nothing
+    None,
+}
+
+/// When colour is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a job: learn the vocabulary, then write a vector for every image
+    ///
+    /// Continues where an interrupted run of the same job stopped.
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(RunArgs),
+    /// Check a job and print it with every default, its stages, memory and sizes; write nothing
+    #[command(after_help = PLAN_EXAMPLES)]
+    Plan(JobArgs),
+    /// Say what is in a shard, a vocabulary or a features file
+    ///
+    /// Of a shard it also says which column is taken for the image, and why.
+    #[command(after_help = INSPECT_EXAMPLES)]
+    Inspect(InspectArgs),
+    /// Make shards of the images you have
+    #[command(subcommand)]
+    Import(Import),
+    /// Print completions for a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write one a command
+    Man(ManArgs),
+}
+
+/// A job, and what is changed of it.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct JobArgs {
+    /// The job file
+    #[arg(value_name = "JOB.toml")]
+    pub(crate) job: PathBuf,
+    /// Set a key of the job, in TOML syntax; repeatable, later ones win
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
+}
+
+/// Of `run`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) job: JobArgs,
+    /// Start over: remove what an earlier run of this job left
+    #[arg(long)]
+    pub(crate) fresh: bool,
+}
+
+/// Of `inspect`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct InspectArgs {
+    /// Parquet files
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// What `import` reads.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Import {
+    /// IDX files, as MNIST comes; plain or gzipped
+    #[command(after_help = IDX_EXAMPLES)]
+    Idx(IdxArgs),
+    /// A CSV file with one image a row, one pixel a column
+    #[command(after_help = CSV_EXAMPLES)]
+    Csv(CsvArgs),
+    /// Image files, and folders of them
+    #[command(after_help = IMAGES_EXAMPLES)]
+    Images(ImagesArgs),
+}
+
+/// Of every `import`.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Shards")]
+pub(crate) struct ShardArgs {
+    /// Folder the shards are written to; made if missing
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// First part of the shards' file names
+    #[arg(long, value_name = "NAME", default_value = "images")]
+    pub(crate) name: String,
+    /// Images in a shard
+    #[arg(long, value_name = "N", default_value = "10000")]
+    pub(crate) rows_per_shard: NonZeroU64,
+    /// Replace shards of that name
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+}
+
+/// Of `import idx`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct IdxArgs {
+    /// The images
+    #[arg(value_name = "IMAGES")]
+    pub(crate) images: PathBuf,
+    /// Their labels
+    #[arg(long, value_name = "FILE")]
+    pub(crate) labels: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) shards: ShardArgs,
+}
+
+/// Of `import csv`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CsvArgs {
+    /// The CSV file
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Label column: first, last, none, or its name in the header
+    #[arg(long, value_name = "COLUMN", default_value = "last")]
+    pub(crate) label: LabelColumn,
+    /// Rows of pixels in an image; without it images are square
+    #[arg(long, value_name = "PIXELS", requires = "width", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) height: Option<u32>,
+    /// Pixels in a row
+    #[arg(long, value_name = "PIXELS", requires = "height", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) width: Option<u32>,
+    #[command(flatten)]
+    pub(crate) shards: ShardArgs,
+}
+
+/// Which column of a CSV file holds the label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LabelColumn {
+    /// The first.
+    First,
+    /// The last.
+    Last,
+    /// There is none.
+    None,
+    /// The one with this name in the header.
+    Name(String),
+}
+
+impl FromStr for LabelColumn {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<LabelColumn, Infallible> {
+        Ok(match text {
+            "first" => LabelColumn::First,
+            "last" => LabelColumn::Last,
+            "none" => LabelColumn::None,
+            name => LabelColumn::Name(name.to_owned()),
+        })
+    }
+}
+
+/// Of `import images`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ImagesArgs {
+    /// Image files, or folders to be searched for them
+    #[arg(value_name = "PATH", required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Where an image's label comes from
+    #[arg(long, value_name = "FROM", value_enum, default_value_t = ImageLabel::None)]
+    pub(crate) label: ImageLabel,
+    /// Fail at the first file that is not an image, instead of skipping it
+    #[arg(long)]
+    pub(crate) strict: bool,
+    #[command(flatten)]
+    pub(crate) shards: ShardArgs,
+}
+
+/// Where an image file's label comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ImageLabel {
+    /// The name of its folder
+    Folder,
+    /// It has none
+    None,
+}
+
+/// Of `completions`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+}
+
+/// Of `man`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ManArgs {
+    /// Write a page for every command to this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// The completions for `shell`, as a script.
+pub(crate) fn completions(shell: Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "bovw", &mut script);
+    script
+}
+
+/// Writes the manual page of `bovw` to `out`.
+pub(crate) fn man_page(out: &mut impl Write) -> io::Result<()> {
+    clap_mangen::Man::new(Cli::command()).render(out)
+}
+
+/// Writes a manual page for every command to `dir`, which is made if missing.
+pub(crate) fn man_pages(dir: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(dir)?;
+    clap_mangen::generate_to(Cli::command(), dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_may_follow_the_command() {
+        let cli = Cli::parse_from([
+            "bovw",
+            "run",
+            "a.toml",
+            "--set",
+            "run.seed=1",
+            "--threads",
+            "3",
+            "--set",
+            "run.io=read",
+            "-q",
+        ]);
+        assert_eq!(cli.global.threads, Some(3));
+        assert!(cli.global.quiet);
+        match cli.command {
+            Command::Run(run) => assert_eq!(run.job.sets, ["run.seed=1", "run.io=read"]),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_csv_label_is_a_place_or_a_name() {
+        let parse = |text: &str| text.parse::<LabelColumn>();
+        assert_eq!(parse("last"), Ok(LabelColumn::Last));
+        assert_eq!(parse("digit"), Ok(LabelColumn::Name("digit".to_owned())));
+    }
+}

@@ -1,0 +1,622 @@
+//! The door from [`JobFile`] to [`Job`]: defaults, ranges, relations between keys, paths.
+//!
+//! Every refusal names the key, what was found and what to do. Looks at no file but the job file itself; whether the
+//! job fits the data is for those who read the data to say.
+
+use std::path::Path;
+
+use bytesize::ByteSize;
+
+use super::file::{
+    FeaturesTable, InputTable, JobFile, Memory, Number, OutputTable, PatchesTable, Pooling,
+    RunTable, SampleTable, VocabularyTable,
+};
+use super::nearest::{nearest, quoted_list};
+use super::paths::{join_pattern, refuse_output_among_inputs};
+use super::{
+    Input, Io, Job, MaxBad, OnBadImage, Output, PerImage, RawShape, Run, Sampling, VocabularySource,
+};
+use crate::error::{Error, Result};
+use crate::kernel::grid::PatchShape;
+use crate::kernel::kmeans::{Algorithm, Init, KMeansParams};
+use crate::kernel::normalize::Normalize;
+use crate::kernel::vocabulary::Preparation;
+
+/// `sample.per_image` of a job that does not say.
+const DEFAULT_PATCHES_PER_IMAGE: u64 = 100;
+/// `vocabulary.n_init` of a job that does not say: the notebook's.
+const DEFAULT_N_INIT: u64 = 3;
+/// `vocabulary.max_iter` of a job that does not say: the notebook's.
+const DEFAULT_MAX_ITER: u64 = 300;
+/// `vocabulary.tol` of a job that does not say: scikit-learn's.
+const DEFAULT_TOL: f64 = 1e-4;
+/// `run.memory` of a job that does not say.
+const DEFAULT_MEMORY_BYTES: u64 = 1 << 30;
+/// Below this not even one small batch a stage fits beside the columns it is read from.
+pub const MIN_MEMORY_BYTES: u64 = 16 << 20;
+/// Most words a job may ask for: a vector of them is still only 4 MB.
+const MAX_WORDS: u64 = 1_000_000;
+/// Longest side of a patch: a word of that size is still only 4 MB.
+const MAX_PATCH_SIDE: u64 = 1024;
+/// Longest side of an image and longest stride, so that an offset in an image fits 32 bits.
+const MAX_IMAGE_SIDE: u64 = 65_535;
+/// Most values in an image of raw pixels: Arrow counts the values of a fixed-size list in an i32.
+const MAX_RAW_VALUES: u64 = i32::MAX as u64;
+/// Most worker threads a stage.
+const MAX_THREADS: u64 = 1024;
+/// Most of anything else: what TOML can write.
+const MAX_WHOLE: u64 = i64::MAX as u64;
+
+/// What the command line says apart from the job; each is laid over the job's key.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// `--threads`, over `run.threads`.
+    pub threads: Option<u32>,
+    /// `--memory`, over `run.memory`.
+    pub memory: Option<String>,
+}
+
+impl Job {
+    /// Reads and checks the job file at `path`: defaults, then the file, then `sets`, then `overrides`.
+    pub fn load(path: &Path, sets: &[String], overrides: &Overrides) -> Result<Job> {
+        let mut file = JobFile::load(path, sets)?;
+        overrides.apply(&mut file);
+        Job::check(file, path.parent().unwrap_or(Path::new("")))
+    }
+
+    /// Proves that `file` is a job that can be run, and fills in what it leaves out. Its relative paths start at `base_dir`.
+    pub fn check(file: JobFile, base_dir: &Path) -> Result<Job> {
+        refuse_clusters(&file)?;
+        check_features(&file.features)?;
+        let input = check_input(file.input, base_dir)?;
+        let (preparation, stride) = check_patches(&file.patches)?;
+        let sample = check_sample(&file.sample)?;
+        let run = check_run(&file.run)?;
+        let vocabulary = check_vocabulary(file.vocabulary, &sample, run.seed, base_dir)?;
+        let output = check_output(file.output, base_dir)?;
+        refuse_output_among_inputs(&input.files, &output.dir)?;
+        Ok(Job {
+            base_dir: base_dir.to_owned(),
+            input,
+            preparation,
+            stride,
+            sample,
+            vocabulary,
+            output,
+            run,
+        })
+    }
+}
+
+impl Overrides {
+    fn apply(&self, file: &mut JobFile) {
+        if let Some(threads) = self.threads {
+            file.run.threads = Some(i64::from(threads));
+        }
+        if let Some(memory) = &self.memory {
+            file.run.memory = Some(Memory::Text(memory.clone()));
+        }
+    }
+}
+
+// Tables, in the order of the file.
+
+fn check_input(table: InputTable, base_dir: &Path) -> Result<Input> {
+    let on_bad_image = match table.on_bad_image.as_deref() {
+        None => OnBadImage::Fail,
+        Some(name) => choose(
+            "input.on_bad_image",
+            name,
+            &[
+                ("fail", OnBadImage::Fail),
+                ("zero", OnBadImage::Zero),
+                ("drop", OnBadImage::Drop),
+            ],
+            &[],
+        )?,
+    };
+    Ok(Input {
+        files: check_files(&table.files.unwrap_or_default(), base_dir)?,
+        image: not_empty("input.image", table.image)?,
+        label: not_empty("input.label", table.label)?,
+        keep: check_keep(table.keep.unwrap_or_default())?,
+        shape: table.shape.as_deref().map(check_shape).transpose()?,
+        on_bad_image,
+        max_bad: check_max_bad(table.max_bad, on_bad_image)?,
+    })
+}
+
+fn check_files(patterns: &[String], base_dir: &Path) -> Result<Vec<String>> {
+    const KEY: &str = "input.files";
+    const HELP: &str = "name the shards, for example files = [\"data/*.parquet\"]";
+    if patterns.is_empty() {
+        return Err(Error::setting(KEY, "no files are named", HELP));
+    }
+    let joined = patterns.iter().map(|pattern| {
+        if pattern.is_empty() {
+            return Err(Error::setting(KEY, "one of the names is empty", HELP));
+        }
+        glob::Pattern::new(pattern).map_err(|e| {
+            Error::setting(
+                KEY,
+                format!("\"{pattern}\" is not a glob: {}", e.msg),
+                "a bracket that belongs to a name is written [[] or []]",
+            )
+        })?;
+        join_pattern(base_dir, pattern)
+    });
+    joined.collect()
+}
+
+fn check_keep(keep: Vec<String>) -> Result<Vec<String>> {
+    for (i, column) in keep.iter().enumerate() {
+        if column.is_empty() || keep[..i].contains(column) {
+            let what = if column.is_empty() {
+                "is empty"
+            } else {
+                "is named twice"
+            };
+            return Err(Error::setting(
+                "input.keep",
+                format!("the column \"{column}\" {what}"),
+                "name each further column once",
+            ));
+        }
+    }
+    Ok(keep)
+}
+
+fn check_shape(shape: &[i64]) -> Result<RawShape> {
+    const KEY: &str = "input.shape";
+    let (height, width, channels) = match *shape {
+        [height, width] => (height, width, 1),
+        [height, width, channels] => (height, width, channels),
+        _ => {
+            return Err(Error::setting(
+                KEY,
+                format!("{shape:?} has {} numbers", shape.len()),
+                "give [height, width] or [height, width, channels]",
+            ));
+        }
+    };
+    if ![1, 3, 4].contains(&channels) {
+        return Err(Error::setting(
+            KEY,
+            format!("{channels} channels are not possible"),
+            "an image has 1 (grey), 3 (RGB) or 4 (RGBA) channels, given last",
+        ));
+    }
+    let height = in_range(KEY, height, 1, MAX_IMAGE_SIDE)?;
+    let width = in_range(KEY, width, 1, MAX_IMAGE_SIDE)?;
+    let n_values = height * width * channels as u64;
+    if n_values > MAX_RAW_VALUES {
+        return Err(Error::setting(
+            KEY,
+            format!("{shape:?} is {n_values} values an image"),
+            format!("at most {MAX_RAW_VALUES} are possible"),
+        ));
+    }
+    Ok(RawShape {
+        height: height as u32,
+        width: width as u32,
+        channels: channels as u32,
+    })
+}
+
+fn check_max_bad(max_bad: Option<Number>, on_bad_image: OnBadImage) -> Result<MaxBad> {
+    const KEY: &str = "input.max_bad";
+    const HELP: &str = "give a share from 0.0 to 1.0, or a whole number of images";
+    let checked = match max_bad {
+        None if on_bad_image == OnBadImage::Fail => MaxBad::Count(0),
+        None => MaxBad::Any,
+        Some(Number::Whole(count)) if count >= 0 => MaxBad::Count(count as u64),
+        Some(Number::Whole(count)) => {
+            return Err(Error::setting(
+                KEY,
+                format!("{count} is not possible"),
+                HELP,
+            ));
+        }
+        Some(Number::Real(share)) if share >= 1.0 && share <= 1.0 => MaxBad::Any,
+        Some(Number::Real(share)) if (0.0..1.0).contains(&share) => MaxBad::Share(share),
+        Some(Number::Real(share)) => {
+            return Err(Error::setting(
+                KEY,
+                format!("{share:?} is not a share"),
+                HELP,
+            ));
+        }
+    };
+    if on_bad_image == OnBadImage::Fail && checked != MaxBad::Count(0) {
+        return Err(Error::setting(
+            KEY,
+            "has no effect, because input.on_bad_image = \"fail\" stops at the first bad image",
+            "leave it out, or set input.on_bad_image to \"zero\" or \"drop\"",
+        ));
+    }
+    Ok(checked)
+}
+
+fn check_patches(table: &PatchesTable) -> Result<(Preparation, u32)> {
+    let normalize = match table.normalize.as_deref() {
+        None => Normalize::Image,
+        Some(name) => choose(
+            "patches.normalize",
+            name,
+            &[("image", Normalize::Image), ("none", Normalize::None)],
+            &["patch"],
+        )?,
+    };
+    if let Some(name) = table.whiten.as_deref() {
+        choose("patches.whiten", name, &[("none", ())], &["zca"])?;
+    }
+    let stride = whole("patches.stride", table.stride, 1, 1, MAX_IMAGE_SIDE)?;
+    let patch = check_patch_size(table.size.as_deref())?;
+    Ok((Preparation { patch, normalize }, stride as u32))
+}
+
+fn check_patch_size(size: Option<&[i64]>) -> Result<PatchShape> {
+    const KEY: &str = "patches.size";
+    const HELP: &str = "give [height, width] in pixels, for example size = [6, 6]";
+    let size = size.ok_or_else(|| Error::setting(KEY, "missing", HELP))?;
+    let [height, width] = *size else {
+        let message = format!("{size:?} is not a height and a width");
+        return Err(Error::setting(KEY, message, HELP));
+    };
+    Ok(PatchShape {
+        height: in_range(KEY, height, 1, MAX_PATCH_SIDE)? as u32,
+        width: in_range(KEY, width, 1, MAX_PATCH_SIDE)? as u32,
+    })
+}
+
+fn check_sample(table: &SampleTable) -> Result<Sampling> {
+    let max_patches = table
+        .max_patches
+        .map(|n| in_range("sample.max_patches", n, 1, MAX_WHOLE))
+        .transpose()?;
+    Ok(Sampling {
+        every: whole("sample.every", table.every, 1, 1, MAX_WHOLE)?,
+        per_image: check_per_image(table.per_image)?,
+        max_patches,
+    })
+}
+
+fn check_per_image(per_image: Option<Number>) -> Result<PerImage> {
+    let found = match per_image {
+        None => return Ok(PerImage::Count(DEFAULT_PATCHES_PER_IMAGE)),
+        Some(Number::Whole(count)) if count >= 1 => return Ok(PerImage::Count(count as u64)),
+        Some(Number::Real(share)) if share > 0.0 && share <= 1.0 => {
+            return Ok(PerImage::Share(share));
+        }
+        Some(Number::Whole(count)) => count.to_string(),
+        Some(Number::Real(share)) => format!("{share:?}"),
+    };
+    Err(Error::setting(
+        "sample.per_image",
+        format!("{found} is neither a share of an image's patches nor a number of them"),
+        "give a share above 0.0 and at most 1.0, or a whole number of at least 1",
+    ))
+}
+
+fn check_vocabulary(
+    table: VocabularyTable,
+    sample: &Sampling,
+    seed: u64,
+    base_dir: &Path,
+) -> Result<VocabularySource> {
+    if table.from.is_none() {
+        return check_learning(&table, sample, seed).map(VocabularySource::Learn);
+    }
+    let given = [
+        ("k", table.k.is_some()),
+        ("algorithm", table.algorithm.is_some()),
+        ("init", table.init.is_some()),
+        ("n_init", table.n_init.is_some()),
+        ("max_iter", table.max_iter.is_some()),
+        ("batch_size", table.batch_size.is_some()),
+        ("tol", table.tol.is_some()),
+    ];
+    let others: Vec<&str> = given
+        .iter()
+        .filter(|(_, given)| *given)
+        .map(|(key, _)| *key)
+        .collect();
+    if !others.is_empty() {
+        return Err(Error::setting(
+            "vocabulary.from",
+            format!(
+                "takes a finished vocabulary, so nothing is learned with {}",
+                quoted_list(others)
+            ),
+            "leave those keys of [vocabulary] out, or leave \"from\" out",
+        ));
+    }
+    let from = not_empty("vocabulary.from", table.from)?.unwrap_or_default();
+    Ok(VocabularySource::From(base_dir.join(from)))
+}
+
+fn check_learning(table: &VocabularyTable, sample: &Sampling, seed: u64) -> Result<KMeansParams> {
+    let algorithm = match table.algorithm.as_deref() {
+        None => Algorithm::MiniBatch,
+        Some(name) => choose(
+            "vocabulary.algorithm",
+            name,
+            &[
+                ("mini-batch", Algorithm::MiniBatch),
+                ("lloyd", Algorithm::Lloyd),
+            ],
+            &[],
+        )?,
+    };
+    let init = match table.init.as_deref() {
+        None => Init::PlusPlus,
+        Some(name) => choose(
+            "vocabulary.init",
+            name,
+            &[("k-means++", Init::PlusPlus), ("random", Init::Random)],
+            &[],
+        )?,
+    };
+    Ok(KMeansParams {
+        k: check_k(table.k, sample)?,
+        algorithm,
+        init,
+        n_init: whole(
+            "vocabulary.n_init",
+            table.n_init,
+            DEFAULT_N_INIT,
+            1,
+            MAX_WHOLE,
+        )? as usize,
+        max_iter: whole(
+            "vocabulary.max_iter",
+            table.max_iter,
+            DEFAULT_MAX_ITER,
+            1,
+            MAX_WHOLE,
+        )? as usize,
+        batch_size: check_batch_size(table.batch_size, algorithm)?,
+        tol: check_tol(table.tol)?,
+        seed,
+    })
+}
+
+fn check_k(k: Option<i64>, sample: &Sampling) -> Result<usize> {
+    const KEY: &str = "vocabulary.k";
+    let help = "give the number of words, for example k = 50, or a finished vocabulary with vocabulary.from";
+    let k = k.ok_or_else(|| Error::setting(KEY, "missing", help))?;
+    let k = in_range(KEY, k, 1, MAX_WORDS)?;
+    match sample.max_patches {
+        Some(max_patches) if k > max_patches => Err(Error::setting(
+            KEY,
+            format!("{k} words cannot be learned from sample.max_patches = {max_patches} patches"),
+            "ask for fewer words or sample more patches",
+        )),
+        _ => Ok(k as usize),
+    }
+}
+
+fn check_batch_size(batch_size: Option<i64>, algorithm: Algorithm) -> Result<Option<usize>> {
+    const KEY: &str = "vocabulary.batch_size";
+    match batch_size {
+        Some(_) if algorithm == Algorithm::Lloyd => Err(Error::setting(
+            KEY,
+            "has no effect, because vocabulary.algorithm = \"lloyd\" uses the whole sample at once",
+            "leave it out, or set vocabulary.algorithm to \"mini-batch\"",
+        )),
+        Some(size) => Ok(Some(in_range(KEY, size, 1, MAX_WHOLE)? as usize)),
+        None => Ok(None),
+    }
+}
+
+fn check_tol(tol: Option<f64>) -> Result<f64> {
+    match tol {
+        None => Ok(DEFAULT_TOL),
+        Some(tol) if (0.0..1.0).contains(&tol) => Ok(tol.abs()),
+        Some(tol) => Err(Error::setting(
+            "vocabulary.tol",
+            format!("{tol:?} is not possible"),
+            format!("give a share of at least 0.0 and below 1.0, such as {DEFAULT_TOL:?}"),
+        )),
+    }
+}
+
+fn check_features(table: &FeaturesTable) -> Result<()> {
+    if let Some(name) = table.encoding.as_deref() {
+        choose("features.encoding", name, &[("hard", ())], &["triangle"])?;
+    }
+    if let Some(pooling) = &table.pooling {
+        check_pooling(pooling)?;
+    }
+    if let Some(name) = table.weighting.as_deref() {
+        let later = ["frequency", "hellinger", "l2", "tf-idf"];
+        choose("features.weighting", name, &[("count", ())], &later)?;
+    }
+    Ok(())
+}
+
+fn check_pooling(pooling: &Pooling) -> Result<()> {
+    const KEY: &str = "features.pooling";
+    let (grids, typed) = match pooling {
+        Pooling::Grid(grid) => (std::slice::from_ref(grid), format!("{grid:?}")),
+        Pooling::Pyramid(grids) => (grids.as_slice(), format!("{grids:?}")),
+    };
+    let is_grid = |grid: &Vec<i64>| grid.len() == 2 && grid.iter().all(|&cells| cells >= 1);
+    if grids.is_empty() || !grids.iter().all(is_grid) {
+        return Err(Error::setting(
+            KEY,
+            format!("{typed} is not a grid of cells"),
+            "give [rows, columns], both at least 1; this version has pooling = [1, 1]",
+        ));
+    }
+    if grids == [[1, 1]] {
+        return Ok(());
+    }
+    Err(not_yet(KEY, &typed, "[1, 1]"))
+}
+
+fn refuse_clusters(file: &JobFile) -> Result<()> {
+    let Some(first) = file.cluster.first() else {
+        return Ok(());
+    };
+    let of = first
+        .of
+        .as_deref()
+        .map(|of| format!(" of {of}"))
+        .unwrap_or_default();
+    Err(Error::setting(
+        "cluster",
+        format!("a clustering{of} is asked for, and this version of bovw does not have it yet"),
+        "leave [[cluster]] out",
+    ))
+}
+
+fn check_output(table: OutputTable, base_dir: &Path) -> Result<Output> {
+    const KEY: &str = "output.dir";
+    if let Some(name) = table.layout.as_deref() {
+        choose(
+            "output.layout",
+            name,
+            &[("fixed_size_list", ())],
+            &["list", "wide"],
+        )?;
+    }
+    let dir = not_empty(KEY, table.dir)?.ok_or_else(|| {
+        Error::setting(
+            KEY,
+            "missing",
+            "name the folder for the results, for example dir = \"out\"",
+        )
+    })?;
+    Ok(Output {
+        dir: base_dir.join(dir),
+    })
+}
+
+fn check_run(table: &RunTable) -> Result<Run> {
+    let io = match table.io.as_deref() {
+        None => Io::Auto,
+        Some(name) => choose(
+            "run.io",
+            name,
+            &[("auto", Io::Auto), ("mmap", Io::Mmap), ("read", Io::Read)],
+            &[],
+        )?,
+    };
+    let threads = match whole("run.threads", table.threads, 0, 0, MAX_THREADS)? {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads as usize,
+    };
+    Ok(Run {
+        seed: whole("run.seed", table.seed, 0, 0, MAX_WHOLE)?,
+        threads,
+        memory_bytes: check_memory(table.memory.as_ref())?,
+        io,
+    })
+}
+
+fn check_memory(memory: Option<&Memory>) -> Result<u64> {
+    const KEY: &str = "run.memory";
+    const HELP: &str = "give an amount such as \"512MiB\" or \"4GiB\", or a number of bytes";
+    let (bytes, typed) = match memory {
+        None => return Ok(DEFAULT_MEMORY_BYTES),
+        Some(Memory::Bytes(bytes)) => (u64::try_from(*bytes).ok(), bytes.to_string()),
+        Some(Memory::Text(text)) => (
+            text.trim()
+                .parse::<ByteSize>()
+                .ok()
+                .map(|size| size.as_u64()),
+            format!("\"{text}\""),
+        ),
+    };
+    match bytes {
+        None => {
+            let message = format!("{typed} is not an amount of memory");
+            Err(Error::setting(KEY, message, HELP))
+        }
+        Some(bytes) if bytes < MIN_MEMORY_BYTES => Err(Error::setting(
+            KEY,
+            format!("{typed} is too little to work in"),
+            format!("give at least {}MiB", MIN_MEMORY_BYTES >> 20),
+        )),
+        Some(bytes) => Ok(bytes),
+    }
+}
+
+// Values.
+
+/// The member of `known` with that name; the names in `later` are of the contract, and not built yet.
+fn choose<T: Copy>(
+    key: &'static str,
+    name: &str,
+    known: &[(&str, T)],
+    later: &[&str],
+) -> Result<T> {
+    if let Some((_, value)) = known.iter().find(|(known, _)| *known == name) {
+        return Ok(*value);
+    }
+    let known: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+    if later.contains(&name) {
+        return Err(not_yet(key, &format!("\"{name}\""), &quoted_list(known)));
+    }
+    let all = known.iter().chain(later).copied();
+    let can_be = format!(
+        "{} it can be {}",
+        if later.is_empty() {
+            ""
+        } else {
+            "in this version"
+        },
+        quoted_list(known.iter().copied())
+    );
+    let help = match nearest(name, all) {
+        Some(near) => format!("did you mean \"{near}\"? {}", can_be.trim()),
+        None => can_be.trim().to_owned(),
+    };
+    Err(Error::setting(
+        key,
+        format!("\"{name}\" is not known"),
+        help,
+    ))
+}
+
+fn not_yet(key: &'static str, typed: &str, works: &str) -> Error {
+    Error::setting(
+        key,
+        format!("{typed} is asked for, and this version of bovw does not have it yet"),
+        format!("this version has {works}"),
+    )
+}
+
+fn whole(key: &'static str, value: Option<i64>, default: u64, min: u64, max: u64) -> Result<u64> {
+    value.map_or(Ok(default), |value| in_range(key, value, min, max))
+}
+
+fn in_range(key: &'static str, value: i64, min: u64, max: u64) -> Result<u64> {
+    match u64::try_from(value) {
+        Ok(value) if (min..=max).contains(&value) => Ok(value),
+        _ => {
+            let range = if max == MAX_WHOLE {
+                format!("of at least {min}")
+            } else {
+                format!("from {min} to {max}")
+            };
+            Err(Error::setting(
+                key,
+                format!("{value} is not possible"),
+                format!("give a whole number {range}"),
+            ))
+        }
+    }
+}
+
+fn not_empty(key: &'static str, text: Option<String>) -> Result<Option<String>> {
+    match text {
+        Some(text) if text.is_empty() => Err(Error::setting(
+            key,
+            "is empty",
+            "give a name, or leave it out",
+        )),
+        text => Ok(text),
+    }
+}
