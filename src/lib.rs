@@ -1,9 +1,32 @@
 //! `bovw`: image collections of any size in, bag-of-patches vectors out.
+//!
+//! ```text
+//! learn      source -> decode -> sample    -> k-means -> vocabulary.parquet
+//!                                                           |
+//! featurize  source -> decode -> featurize -> sink    -> features/*.parquet
+//!                                   ^-----------------------+
+//! ```
+//!
+//! A *patch* is a window of an image; a *word* is one of the `k` centroids that patches are clustered into; together
+//! the words are the *vocabulary*; an image's *features* count how often each word is the nearest of one of its patches.
+//! A *shard* is one Parquet file, read *row group* by row group in numbered *batches*.
+//!
+//! Modules depend downwards only; a test says so:
+//!
+//! ```text
+//! 4  passes                 wiring: what follows what
+//! 3  stages      import     the boxes of the flow; making shards
+//! 2  shard       flow       files; threads
+//! 1  job                    what was typed, what it means
+//! 0  kernel      error      numbers; what can go wrong
+//! ```
 
 pub mod error;
-pub mod flow;
-pub mod job;
 pub mod kernel;
+pub mod job;
 pub mod shard;
+pub mod flow;
+pub mod stages;
+pub mod passes;
 
 pub use error::{Error, Place, Result};

@@ -1,4 +1,11 @@
 //! The command line: what can be typed, and how it looks. Everything it does is done by the library.
 
 pub(crate) mod args;
+pub(crate) mod import;
+pub(crate) mod inspect;
+pub(crate) mod output;
+pub(crate) mod plan;
+pub(crate) mod process;
+pub(crate) mod progress;
+pub(crate) mod run;
 pub(crate) mod style;

@@ -63,15 +63,20 @@ pub fn to_json(job: &Job) -> Value {
 
 /// Equal for jobs that write the same features and vocabulary from the same files: a BLAKE3 hash, in hexadecimal.
 pub fn identity(job: &Job) -> String {
+    let flat: Map<String, Value> = flatten(&identity_json(job)).into_iter().collect();
+    blake3::hash(canonical(flat).as_bytes())
+        .to_hex()
+        .to_string()
+}
+
+/// The part of the resolved job that can change a byte of features or vocabulary; it goes into their footers.
+pub fn identity_json(job: &Job) -> Value {
     let mut resolved = to_json(job);
     remove(&mut resolved, &NOT_IDENTITY);
     if matches!(job.vocabulary, VocabularySource::From(_)) {
         remove(&mut resolved, &LEARNING_ONLY);
     }
-    let flat: Map<String, Value> = flatten(&resolved).into_iter().collect();
-    blake3::hash(canonical(flat).as_bytes())
-        .to_hex()
-        .to_string()
+    resolved
 }
 
 /// What differs between two resolved jobs, as lines `key: old -> new`.

@@ -12,5 +12,6 @@ pub mod source;
 pub mod decode;
 pub mod sample;
 pub mod gather;
+pub mod kmeans;
 pub mod featurize;
 pub mod sink;

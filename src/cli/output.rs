@@ -1,0 +1,90 @@
+//! Results on stdout: text for people, or one JSON object a line. Nothing else writes to stdout.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use bovw::{Error, Result};
+use serde::Serialize;
+
+/// Writes bytes to stdout.
+pub(crate) fn print(text: impl AsRef<[u8]>) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout
+        .write_all(text.as_ref())
+        .and_then(|()| stdout.flush())
+        .or_else(|error| match error.kind() {
+            // Whoever read our output has seen enough, as `head` does.
+            io::ErrorKind::BrokenPipe => Ok(()),
+            _ => Err(Error::io(Path::new("stdout"), "write", error)),
+        })
+}
+
+/// Writes a value to stdout as one line of JSON.
+pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
+    let mut line = serde_json::to_vec(value).unwrap_or_default();
+    line.push(b'\n');
+    print(line)
+}
+
+/// A line on stderr; where even stderr is gone there is nobody left to tell.
+pub(crate) fn note(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// A whole number with thin groups of thousands, as people read it.
+pub(crate) fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(' ');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// An amount of bytes, as people read it.
+pub(crate) fn bytes(n: u64) -> String {
+    bytesize::ByteSize(n).display().iec().to_string()
+}
+
+/// A time, as people read it.
+pub(crate) fn seconds(seconds: f64) -> String {
+    match seconds {
+        s if s < 10.0 => format!("{s:.2} s"),
+        s if s < 100.0 => format!("{s:.1} s"),
+        s if s < 6000.0 => format!("{}:{:02} min", s as u64 / 60, s as u64 % 60),
+        s => format!("{}:{:02} h", s as u64 / 3600, s as u64 / 60 % 60),
+    }
+}
+
+/// A table of two columns, the first as wide as its widest entry.
+pub(crate) fn table(rows: &[(String, String)]) -> String {
+    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let mut out = String::new();
+    for (name, value) in rows {
+        let pad = " ".repeat(width - name.chars().count());
+        let value = value.replace('\n', &format!("\n{}", " ".repeat(width + 4)));
+        out.push_str(&format!("  {name}{pad}  {value}\n"));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_set_apart() {
+        assert_eq!([0, 999, 1000, 31_740_000].map(count), ["0", "999", "1 000", "31 740 000"]);
+    }
+
+    #[test]
+    fn times_are_given_in_the_unit_that_fits() {
+        assert_eq!(
+            [1.234, 12.34, 123.4, 12_345.0].map(seconds),
+            ["1.23 s", "12.3 s", "2:03 min", "3:25 h"]
+        );
+    }
+}

@@ -1,0 +1,193 @@
+//! Progress on stderr: a bar a stage on a terminal, a plain line now and then elsewhere.
+//!
+//! A thread of its own polls the run's counters, so showing them costs the run nothing and can never hold it up.
+
+use std::io::{self, IsTerminal};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bovw::flow::StageStats;
+use bovw::passes::progress::{Phase, Progress};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::args::{GlobalArgs, Progress as How};
+use super::output::{count, note};
+use super::process;
+
+/// How often counters are looked at.
+const POLL: Duration = Duration::from_millis(50);
+
+/// How often a plain line is written.
+const PLAIN_EVERY: Duration = Duration::from_secs(10);
+
+/// Width of the picture of a channel.
+const CHANNEL_CELLS: u64 = 4;
+
+/// Runs `work` while its progress is shown.
+pub(crate) fn show<T>(global: &GlobalArgs, progress: &Progress, work: impl FnOnce() -> T) -> T {
+    let is_terminal = io::stderr().is_terminal();
+    let how = match global.progress {
+        _ if global.quiet => How::None,
+        How::Auto if is_terminal => How::Bar,
+        How::Auto => How::Plain,
+        how => how,
+    };
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let watcher = scope.spawn(|| watch(how, progress, &done));
+        let result = work();
+        done.store(true, Relaxed);
+        watcher.thread().unpark();
+        result
+    })
+}
+
+fn watch(how: How, progress: &Progress, done: &AtomicBool) {
+    let mut bars = Bars::default();
+    let mut plain = Plain::default();
+    while !done.load(Relaxed) {
+        process::sample_memory();
+        match how {
+            How::Bar => bars.draw(progress),
+            How::Plain => plain.write(progress),
+            How::Auto | How::None => {}
+        }
+        thread::park_timeout(POLL);
+    }
+    if how == How::Bar {
+        bars.draw(progress);
+        bars.clear();
+    }
+}
+
+/// The stages of a phase.
+fn stages(progress: &Progress, phase: Phase) -> Vec<&StageStats> {
+    match phase {
+        Phase::Opening | Phase::Done => Vec::new(),
+        Phase::Sampling => progress.learn.stages.iter().collect(),
+        Phase::Clustering => vec![&progress.kmeans],
+        Phase::Featurizing => progress.featurize.stages.iter().collect(),
+    }
+}
+
+/// One bar a stage of the phase that is under way.
+#[derive(Default)]
+struct Bars {
+    phase: Option<Phase>,
+    multi: Option<MultiProgress>,
+    bars: Vec<ProgressBar>,
+}
+
+impl Bars {
+    fn draw(&mut self, progress: &Progress) {
+        let phase = progress.phase();
+        if self.phase != Some(phase) {
+            self.clear();
+            self.phase = Some(phase);
+            let multi = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+            self.bars = stages(progress, phase)
+                .into_iter()
+                .map(|stage| multi.add(bar(stage)))
+                .collect();
+            self.multi = Some(multi);
+        }
+        for (bar, stage) in self.bars.iter().zip(stages(progress, phase)) {
+            bar.set_length(stage.total());
+            bar.set_position(stage.done().min(stage.total()));
+            bar.set_message(match phase {
+                Phase::Clustering => progress.note(),
+                _ => channel(stage),
+            });
+        }
+    }
+
+    fn clear(&mut self) {
+        if let Some(multi) = self.multi.take() {
+            for bar in self.bars.drain(..) {
+                bar.finish_and_clear();
+            }
+            // A terminal that is gone cannot be cleared.
+            let _ = multi.clear();
+        }
+    }
+}
+
+fn bar(stage: &StageStats) -> ProgressBar {
+    let bar = ProgressBar::new(stage.total());
+    let template = format!(
+        "{:>9} {{bar:24}} {{percent:>3}} %  {{human_pos}}/{{human_len}} {}  {{per_sec:>14}}  {{eta:>4}} left  {{msg}}",
+        stage.name, stage.unit
+    );
+    if let Ok(style) = ProgressStyle::with_template(&template) {
+        bar.set_style(style.progress_chars("━╸─"));
+    }
+    bar
+}
+
+/// How full the channel before a stage is, drawn.
+fn channel(stage: &StageStats) -> String {
+    let (waiting, capacity) = stage.channel();
+    if capacity == 0 {
+        return String::new();
+    }
+    let full = (waiting * CHANNEL_CELLS).div_ceil(capacity).min(CHANNEL_CELLS) as usize;
+    let empty = CHANNEL_CELLS as usize - full;
+    format!("in [{}{}] {waiting}/{capacity}", "█".repeat(full), "·".repeat(empty))
+}
+
+/// A line now and then.
+struct Plain {
+    phase: Option<Phase>,
+    start: Instant,
+    last: Instant,
+}
+
+impl Default for Plain {
+    fn default() -> Plain {
+        let now = Instant::now();
+        Plain {
+            phase: None,
+            start: now,
+            last: now,
+        }
+    }
+}
+
+impl Plain {
+    fn write(&mut self, progress: &Progress) {
+        let phase = progress.phase();
+        let now = Instant::now();
+        if self.phase != Some(phase) {
+            (self.phase, self.start, self.last) = (Some(phase), now, now);
+            return;
+        }
+        if now - self.last < PLAIN_EVERY {
+            return;
+        }
+        self.last = now;
+        let stages = stages(progress, phase);
+        let Some(last) = stages.last() else {
+            return;
+        };
+        let (done, total) = (last.done(), last.total());
+        let rate = done as f64 / (now - self.start).as_secs_f64();
+        let left = if rate > 0.0 { total.saturating_sub(done) as f64 / rate } else { f64::NAN };
+        let channels: Vec<String> = stages
+            .iter()
+            .filter(|stage| stage.channel().1 > 0)
+            .map(|stage| format!("{} {}/{}", stage.name, stage.channel().0, stage.channel().1))
+            .collect();
+        let detail = match phase {
+            Phase::Clustering => progress.note(),
+            _ => format!("waiting before {}", channels.join(", ")),
+        };
+        note(&format!(
+            "{}: {} of {} {} ({rate:.0} a second, {left:.0} s left); {detail}",
+            last.name,
+            count(done),
+            count(total),
+            last.unit
+        ));
+    }
+}

@@ -1,0 +1,180 @@
+//! `bovw run`: runs a job, tells what happens, and sums up what was made.
+
+use std::path::Path;
+
+use bovw::job::Job;
+use bovw::passes::progress::{Event, Progress, Watch};
+use bovw::passes::run::{self, Outcome};
+use bovw::shard::manifest::{FEATURES_DIR, Manifest, VOCABULARY_FILE};
+use bovw::{Error, Result};
+use serde_json::json;
+
+use super::args::{GlobalArgs, RunArgs};
+use super::output::{bytes, count, note, print, print_json, seconds, table};
+use super::process::{self, INTERRUPTED};
+use super::progress;
+use super::style::Style;
+
+pub(crate) fn run(args: &RunArgs, global: &GlobalArgs) -> Result<()> {
+    let job = Job::load(&args.job.job, &args.job.sets, &global.overrides())?;
+    process::handle_signals();
+    process::quiet_worker_panics();
+    let counters = Progress::default();
+    let on_event = |event: Event<'_>| {
+        if global.json {
+            // A reader that has gone must not end a night's work.
+            let _ = print_json(&event);
+        }
+    };
+    let watch = Watch {
+        interrupt: &INTERRUPTED,
+        progress: &counters,
+        on_event: &on_event,
+    };
+    let result = progress::show(global, &counters, || run::run(&job, args.fresh, watch));
+    match result {
+        Ok(outcome) => report(&job, &outcome, args, global),
+        Err(Error::Interrupted) => {
+            if !global.quiet {
+                note(&format!("interrupted; continue with: {}", resume_command(args)));
+            }
+            Err(Error::Interrupted)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn report(job: &Job, outcome: &Outcome, args: &RunArgs, global: &GlobalArgs) -> Result<()> {
+    if global.json {
+        return print_json(&json!({
+            "event": "done",
+            "dir": job.output.dir,
+            "was_done": outcome.was_done,
+            "counts": outcome.manifest.counts,
+            "learning": outcome.manifest.learning,
+            "run": outcome.manifest.run,
+            "memory": process::memory(),
+        }));
+    }
+    let style = Style::of(global.color, &std::io::stdout());
+    print(text(&job.output.dir, outcome, args, style))
+}
+
+fn text(dir: &Path, outcome: &Outcome, args: &RunArgs, style: Style) -> String {
+    let manifest = &outcome.manifest;
+    let counts = &manifest.counts;
+    let mut rows = vec![
+        (
+            "images".to_owned(),
+            format!("{} in {} shards", count(counts.tally.images), manifest.inputs.len()),
+        ),
+        (
+            "patches".to_owned(),
+            format!("{}, each replaced by its nearest of {} words", count(counts.tally.patches), counts.words),
+        ),
+    ];
+    if counts.bad_images > 0 {
+        rows.push(("bad images".to_owned(), bad_images(manifest)));
+    }
+    if let Some(inertia) = manifest.learning["inertia_per_patch"].as_f64() {
+        let patches = manifest.learning["patches"].as_u64().unwrap_or(0);
+        rows.push((
+            "vocabulary".to_owned(),
+            format!("learned from {} patches, inertia {inertia:.4} a patch", count(patches)),
+        ));
+    }
+    let size = |prefix: &str| -> u64 {
+        let outputs = manifest.outputs.iter();
+        outputs.filter(|output| output.path.starts_with(prefix)).map(|output| output.file.size_bytes).sum()
+    };
+    rows.push((
+        "features".to_owned(),
+        format!("{} rows of {} values, {}", count(counts.rows), counts.words, bytes(size(FEATURES_DIR))),
+    ));
+    if !outcome.was_done {
+        rows.extend(effort(manifest));
+    }
+    let heading = match outcome.was_done {
+        true => format!("Nothing to do: {} holds this job's results", dir.display()),
+        false => format!("Done: {}", dir.display()),
+    };
+    let mut out = format!("{}\n{}", style.bold(heading), table(&rows));
+    if outcome.was_done {
+        out.push_str(&style.dim(format!("  start over with: {} --fresh\n", resume_command(args))));
+    } else {
+        let files = format!("  {FEATURES_DIR}/*.parquet, {VOCABULARY_FILE}, manifest.json\n");
+        out.push_str(&style.dim(files));
+    }
+    out
+}
+
+/// Bad images that the summary shows, at most.
+const MAX_SHOWN_BAD: usize = 5;
+
+fn bad_images(manifest: &Manifest) -> String {
+    let n = manifest.counts.bad_images;
+    let mut lines = vec![format!("{} ({:.3} %)", count(n), 100.0 * n as f64 / manifest.counts.tally.images as f64)];
+    for bad in manifest.bad_images.iter().take(MAX_SHOWN_BAD) {
+        lines.push(format!("{}, row {}: {}", bad.file, bad.image.row, bad.image.reason));
+    }
+    if n > MAX_SHOWN_BAD as u64 {
+        lines.push("all of them: bad_images in manifest.json".to_owned());
+    }
+    lines.join("\n")
+}
+
+fn effort(manifest: &Manifest) -> Vec<(String, String)> {
+    let time = |key: &str| manifest.run[key].as_f64().unwrap_or(0.0);
+    let memory = process::memory();
+    vec![
+        (
+            "time".to_owned(),
+            format!(
+                "{}: learning {}, featurizing {} ({} images a second)",
+                seconds(time("seconds")),
+                seconds(time("learn_seconds")),
+                seconds(time("featurize_seconds")),
+                count((manifest.counts.tally.images as f64 / time("featurize_seconds").max(1e-9)) as u64),
+            ),
+        ),
+        (
+            "memory".to_owned(),
+            format!(
+                "{} at most, {} with mapped pages",
+                bytes(memory.peak_anonymous_bytes),
+                bytes(memory.peak_resident_bytes)
+            ),
+        ),
+    ]
+}
+
+/// The command that continues this run, as it can be typed.
+fn resume_command(args: &RunArgs) -> String {
+    let mut command = format!("bovw run {}", quoted(&args.job.job.display().to_string()));
+    for set in &args.job.sets {
+        command.push_str(&format!(" --set {}", quoted(set)));
+    }
+    command
+}
+
+/// An argument as a shell takes it.
+fn quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_quoted_where_a_shell_needs_it() {
+        assert_eq!(quoted("a/b.toml"), "a/b.toml");
+        assert_eq!(quoted("my job.toml"), "'my job.toml'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
+}

@@ -1,0 +1,76 @@
+//! The featurizing pass: source, decode, featurize, sink, over the shards that are not done yet.
+
+use std::path::Path;
+
+use crate::error::Result;
+use crate::flow::{self, Pipeline};
+use crate::kernel::nearest::Words;
+use crate::kernel::vocabulary::Vocabulary;
+use crate::shard::manifest::FeaturesFile;
+use crate::stages::decode::{self, DecodeParams};
+use crate::stages::featurize::Featurizer;
+use crate::stages::sink::Sink;
+use crate::stages::source::{Source, SourceParams};
+
+use super::plan::Plan;
+use super::progress::{Phase, Watch};
+
+/// Heap bytes of a decoded image beside its pixels.
+const IMAGE_BYTES: u64 = 64;
+
+/// Writes the features of some shards into `dir`. `provenance` is what a shard's file says of itself; `on_file` hears of
+/// each file once it is whole.
+pub fn featurize(
+    plan: &Plan,
+    vocabulary: &Vocabulary,
+    shards: &[usize],
+    dir: &Path,
+    provenance: impl Fn(usize) -> String,
+    on_file: impl FnMut(usize, FeaturesFile) -> Result<()>,
+    watch: Watch<'_>,
+) -> Result<()> {
+    let (job, input) = (&plan.job, &plan.input);
+    let words = Words::new(&vocabulary.centroids, vocabulary.k(), vocabulary.d(), plan.simd);
+    let vector_bytes = (vocabulary.k() * size_of::<f32>()) as u64;
+    let mut source = Source::new(
+        input,
+        shards.iter().copied(),
+        SourceParams {
+            io: job.run.io,
+            wanted: input.wanted(),
+            every: 1,
+            batch_bytes: plan.memory.batch_bytes,
+            row_output_bytes: vector_bytes + IMAGE_BYTES,
+            decoded_factor: 1,
+        },
+    );
+    let decode_params = DecodeParams {
+        every: 1,
+        patch: job.preparation.patch,
+        on_bad_image: job.input.on_bad_image,
+    };
+    let mut sink = Sink::new(input, dir, vocabulary.k(), plan.has_status(), provenance, on_file);
+    watch.progress.enter(Phase::Featurizing);
+    let n_rows = shards.iter().map(|&shard| input.shards[shard].n_rows).sum();
+    watch.progress.featurize.set_total(n_rows);
+    flow::run(
+        Pipeline {
+            source: Box::new(|| source.next_batch()),
+            first: Box::new(|| Box::new(|batch| decode::decode(batch, input, decode_params))),
+            second: Box::new(|| {
+                let mut worker = Featurizer::new(
+                    input,
+                    &words,
+                    job.preparation,
+                    job.stride,
+                    job.input.on_bad_image,
+                );
+                Box::new(move |batch| worker.featurize(batch))
+            }),
+            fold: Box::new(|batch| sink.push(batch)),
+        },
+        plan.limits,
+        &watch.progress.featurize,
+        watch.interrupt,
+    )
+}

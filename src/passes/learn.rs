@@ -1,0 +1,91 @@
+//! The learning pass: source, decode, sample, gather; then k-means over what was gathered.
+
+use std::path::Path;
+
+use crate::error::Result;
+use crate::flow::{self, Pipeline};
+use crate::job::OnBadImage;
+use crate::kernel::kmeans::KMeansParams;
+use crate::shard::spill::Sample;
+use crate::stages::decode::{self, DecodeParams};
+use crate::stages::gather::Gather;
+use crate::stages::kmeans::{self, Learned};
+use crate::stages::sample::{self, SampleParams};
+use crate::stages::source::{Source, SourceParams};
+
+use super::plan::Plan;
+use super::progress::{Event, Phase, Watch};
+
+/// Bytes that sampling makes of a decoded byte: the pixels, and a position for each that may start a patch.
+const SAMPLE_FACTOR: u64 = 6;
+
+/// Learns the words of a job; the sample may be spilled into `dir`.
+pub fn learn(plan: &Plan, params: &KMeansParams, dir: &Path, watch: Watch<'_>) -> Result<Learned> {
+    watch.progress.enter(Phase::Sampling);
+    let sample = gather(plan, dir, watch)?;
+    let view = sample.view();
+    (watch.on_event)(Event::Sampled {
+        images: view.n_records() as u64,
+        patches: view.n_patches(),
+        heap_bytes: sample.heap_bytes(),
+    });
+    watch.progress.enter(Phase::Clustering);
+    kmeans::learn(
+        &view,
+        plan.job.preparation,
+        params,
+        plan.job.run.threads,
+        &(),
+    )
+}
+
+/// Streams the inputs once and keeps the sampled patches.
+fn gather(plan: &Plan, dir: &Path, watch: Watch<'_>) -> Result<Sample> {
+    let (job, input) = (&plan.job, &plan.input);
+    let mut source = Source::new(
+        input,
+        0..input.shards.len(),
+        SourceParams {
+            io: job.run.io,
+            wanted: input.wanted_image(),
+            every: job.sample.every,
+            batch_bytes: plan.memory.batch_bytes,
+            row_output_bytes: 0,
+            decoded_factor: SAMPLE_FACTOR,
+        },
+    );
+    let decode_params = DecodeParams {
+        every: job.sample.every,
+        patch: job.preparation.patch,
+        on_bad_image: match job.input.on_bad_image {
+            OnBadImage::Fail => OnBadImage::Fail,
+            // Bad images have no patches; the featurizing pass counts them.
+            OnBadImage::Zero | OnBadImage::Drop => OnBadImage::Drop,
+        },
+    };
+    let sample_params = SampleParams {
+        preparation: job.preparation,
+        stride: job.stride,
+        sampling: job.sample,
+        seed: job.run.seed,
+    };
+    let mut gather = Gather::new(
+        job.preparation.patch,
+        job.sample.max_patches,
+        plan.memory.sample_bytes,
+        dir,
+    );
+    watch.progress.learn.set_total(input.n_rows());
+    flow::run(
+        Pipeline {
+            source: Box::new(|| source.next_batch()),
+            first: Box::new(|| Box::new(|batch| decode::decode(batch, input, decode_params))),
+            second: Box::new(|| Box::new(|batch| Ok(sample::sample(batch, &sample_params)))),
+            fold: Box::new(|batch| gather.push(&batch)),
+        },
+        plan.limits,
+        &watch.progress.learn,
+        watch.interrupt,
+    )?;
+    gather.finish()
+}

@@ -1,0 +1,11 @@
+//! The passes: wiring only. Which stages follow one another, with which limits, and what is kept between them.
+//!
+//! No arithmetic and no file format lives here. [`run`] reads as the table of contents of the whole program.
+
+pub mod featurize;
+pub mod learn;
+pub mod memory;
+pub mod plan;
+pub mod progress;
+pub mod run;
+pub mod run_dir;

@@ -1,0 +1,128 @@
+//! What a job will do, worked out from the job and the inputs' footers before anything is written.
+
+use crate::error::{Error, Result};
+use crate::flow::Limits;
+use crate::job::{Job, VocabularySource};
+use crate::kernel::grid::Grid;
+use crate::kernel::nearest::Simd;
+use crate::kernel::vocabulary::Vocabulary;
+use crate::shard::images::ImageRows;
+use crate::shard::input::InputSet;
+use crate::shard::read::Shard;
+use crate::shard::vocabulary;
+use crate::stages::sample::n_sampled;
+
+use super::memory::MemoryPlan;
+use super::run_dir;
+
+/// Rows that are looked at for a first good image.
+const PROBE_ROWS: usize = 16;
+
+/// A job, its inputs, and what follows from both.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The job.
+    pub job: Job,
+    /// Its inputs, opened.
+    pub input: InputSet,
+    /// Words; the length of a vector.
+    pub k: usize,
+    /// Height and width of the first image, if it is a good one.
+    pub first_image: Option<(u32, u32)>,
+    /// The finished vocabulary, with `vocabulary.from`.
+    pub vocabulary: Option<Vocabulary>,
+    /// How memory is divided.
+    pub memory: MemoryPlan,
+    /// How the pipelines run.
+    pub limits: Limits,
+    /// The instruction set of the nearest-word search.
+    pub simd: Simd,
+}
+
+impl Plan {
+    /// Opens the inputs of a job and works out what it needs.
+    ///
+    /// # Errors
+    /// Inputs that are missing, damaged or do not fit together; a vocabulary whose patches were prepared otherwise; too
+    /// little memory.
+    pub fn new(job: &Job) -> Result<Plan> {
+        let input = InputSet::open(&job.input, job.run.io)?;
+        run_dir::check_apart(job, &input)?;
+        let (k, vocabulary) = match &job.vocabulary {
+            VocabularySource::Learn(params) => (params.k, None),
+            VocabularySource::From(path) => {
+                let (vocabulary, _) = vocabulary::read(path)?;
+                check_preparation(job, &vocabulary)?;
+                (vocabulary.k(), Some(vocabulary))
+            }
+        };
+        let mut limits = Limits {
+            workers: job.run.threads,
+            budget_bytes: 0,
+        };
+        let layout = input.layout(&input.shards[0], k, has_status(job));
+        let memory = MemoryPlan::new(job, &layout, limits.max_in_flight())?;
+        limits.budget_bytes = memory.batches_bytes;
+        Ok(Plan {
+            job: job.clone(),
+            first_image: first_image(&input, job)?,
+            input,
+            k,
+            vocabulary,
+            memory,
+            limits,
+            simd: Simd::detect(),
+        })
+    }
+
+    /// Images that patches are sampled from.
+    pub fn n_sampled_images(&self) -> u64 {
+        self.input.n_rows().div_ceil(self.job.sample.every)
+    }
+
+    /// Patches of an image the size of the first, and how many of them are sampled.
+    pub fn patches_per_image(&self) -> Option<(usize, usize)> {
+        let (height, width) = self.first_image?;
+        let grid = Grid::new(height, width, self.job.preparation.patch, self.job.stride)?;
+        Some((grid.len(), n_sampled(self.job.sample.per_image, grid.len())))
+    }
+
+    /// Whether features files have a `status` column.
+    pub fn has_status(&self) -> bool {
+        has_status(&self.job)
+    }
+}
+
+fn has_status(job: &Job) -> bool {
+    job.input.on_bad_image == crate::job::OnBadImage::Zero
+}
+
+fn check_preparation(job: &Job, vocabulary: &Vocabulary) -> Result<()> {
+    let (ours, theirs) = (job.preparation, vocabulary.preparation);
+    if ours == theirs {
+        return Ok(());
+    }
+    let describe = |preparation: crate::kernel::vocabulary::Preparation| {
+        let normalize = vocabulary::normalize_name(preparation.normalize);
+        format!("{} patches, normalize \"{normalize}\"", preparation.patch)
+    };
+    Err(Error::setting(
+        "vocabulary.from",
+        format!("its words were learned from {}, the job has {}", describe(theirs), describe(ours)),
+        "set [patches] as in the vocabulary, or learn another one",
+    ))
+}
+
+/// Size of the first good image among the first rows.
+fn first_image(input: &InputSet, job: &Job) -> Result<Option<(u32, u32)>> {
+    let shard = Shard::open(&input.shards[0].path, job.run.io)?;
+    let mut reader = shard.read_row_group(0, &input.wanted_image(), PROBE_ROWS)?;
+    let Some(batch) = reader.next_batch() else {
+        return Ok(None);
+    };
+    let (_, batch) = batch?;
+    let rows = ImageRows::new(&batch, &input.image, &shard.path().into())?;
+    Ok((0..batch.num_rows())
+        .find_map(|row| rows.get(row).ok())
+        .map(|image| (image.height, image.width)))
+}

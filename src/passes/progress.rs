@@ -1,0 +1,125 @@
+//! What a run tells while it runs: counters to be polled, and events as they happen.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+
+use crate::flow::{StageStats, Stats};
+
+/// Where a run stands. Written by the run, read by whoever shows it; nothing depends on it.
+#[derive(Debug)]
+pub struct Progress {
+    phase: AtomicU8,
+    /// Stages of the learning pass.
+    pub learn: Stats,
+    /// Passes of k-means over the sample, all restarts together.
+    pub kmeans: StageStats,
+    /// Stages of the featurizing pass.
+    pub featurize: Stats,
+    note: Mutex<String>,
+}
+
+/// What a run is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Opening the inputs.
+    Opening,
+    /// Sampling patches.
+    Sampling,
+    /// Learning words.
+    Clustering,
+    /// Writing vectors.
+    Featurizing,
+    /// Done.
+    Done,
+}
+
+impl Default for Progress {
+    fn default() -> Progress {
+        Progress {
+            phase: AtomicU8::new(0),
+            learn: Stats::new(["source", "decode", "sample", "gather"]),
+            kmeans: StageStats::new("k-means", "passes"),
+            featurize: Stats::new(["source", "decode", "featurize", "sink"]),
+            note: Mutex::default(),
+        }
+    }
+}
+
+impl Progress {
+    /// What the run is doing.
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Relaxed) {
+            0 => Phase::Opening,
+            1 => Phase::Sampling,
+            2 => Phase::Clustering,
+            3 => Phase::Featurizing,
+            _ => Phase::Done,
+        }
+    }
+
+    /// A few words on how k-means is doing.
+    pub fn note(&self) -> String {
+        self.note.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Relaxed);
+    }
+
+    pub(crate) fn set_note(&self, note: String) {
+        *self.note.lock().unwrap_or_else(PoisonError::into_inner) = note;
+    }
+}
+
+/// How a run is watched and stopped.
+#[derive(Clone, Copy)]
+pub struct Watch<'a> {
+    /// Set from outside to stop the run: batches in flight are finished, then it ends as interrupted.
+    pub interrupt: &'a AtomicBool,
+    /// Counters.
+    pub progress: &'a Progress,
+    /// Hears of events.
+    pub on_event: &'a (dyn Fn(Event<'_>) + Sync),
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, serde::Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event<'a> {
+    /// The inputs are open and the run begins.
+    Started {
+        /// Input files.
+        shards: usize,
+        /// Images in them.
+        images: u64,
+        /// Features files that an interrupted run had finished.
+        finished: usize,
+    },
+    /// The sample is drawn.
+    Sampled {
+        /// Images that patches were drawn from.
+        images: u64,
+        /// Patches drawn.
+        patches: u64,
+        /// Heap bytes that the sample takes; 0 if it is in a mapped file.
+        heap_bytes: u64,
+    },
+    /// The vocabulary is written.
+    Vocabulary {
+        /// Its path.
+        path: &'a str,
+        /// Words.
+        k: usize,
+        /// Mean squared distance of the sampled patches to their words.
+        inertia_per_patch: f64,
+    },
+    /// A features file is written.
+    Features {
+        /// Its path.
+        path: &'a str,
+        /// Its rows.
+        rows: u64,
+        /// Bad images of its shard.
+        bad_images: u64,
+    },
+}

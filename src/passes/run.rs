@@ -1,0 +1,230 @@
+//! A whole run: plan, learn, featurize, manifest. What is finished is kept, whatever happens next.
+
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::error::{Error, Result};
+use crate::job::{Job, MaxBad, VocabularySource, resolved};
+use crate::kernel::vocabulary::Vocabulary;
+use crate::shard::manifest::{
+    Counts, FORMAT, FeaturesFile, MANIFEST_FILE, Manifest, ManifestBadImage, ManifestInput,
+    ManifestOutput, State, Tally, VOCABULARY_FILE,
+};
+use crate::shard::vocabulary;
+
+use super::featurize::featurize;
+use super::learn::learn;
+use super::plan::Plan;
+use super::progress::{Event, Phase, Watch};
+use super::run_dir::{Found, RunDir};
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What was done, as it is in the run's directory.
+    pub manifest: Manifest,
+    /// Whether all of it had been done before.
+    pub was_done: bool,
+}
+
+/// Runs a job to its end, or continues an interrupted run of it; `fresh` starts over.
+///
+/// # Errors
+/// See [`Error`]. After [`Error::TooManyBad`] all outputs are there; after any other, those that were finished.
+pub fn run(job: &Job, fresh: bool, watch: Watch<'_>) -> Result<Outcome> {
+    let start = Instant::now();
+    watch.progress.enter(Phase::Opening);
+    let plan = Plan::new(job)?;
+    let (dir, found) = RunDir::open(job, &plan.input, fresh)?;
+    let mut state = match found {
+        Found::Done(manifest) => {
+            check_bad(job, &manifest)?;
+            return Ok(Outcome {
+                manifest: *manifest,
+                was_done: true,
+            });
+        }
+        Found::State(state) => state,
+    };
+    (watch.on_event)(Event::Started {
+        shards: plan.input.shards.len(),
+        images: plan.input.n_rows(),
+        finished: state.features.len(),
+    });
+
+    let learn_start = Instant::now();
+    let vocabulary = obtain_vocabulary(&plan, &dir, &mut state, watch)?;
+    let learn_seconds = learn_start.elapsed().as_secs_f64();
+
+    let featurize_start = Instant::now();
+    write_features(&plan, &vocabulary, &dir, &mut state, watch)?;
+    let featurize_seconds = featurize_start.elapsed().as_secs_f64();
+
+    watch.progress.enter(Phase::Done);
+    let timings = json!({
+        "seconds": start.elapsed().as_secs_f64(),
+        "learn_seconds": learn_seconds,
+        "featurize_seconds": featurize_seconds,
+        "threads": job.run.threads,
+        "simd": format!("{:?}", plan.simd).to_lowercase(),
+        "stages": stage_timings(watch),
+        "memory": plan.memory,
+    });
+    let manifest = manifest(&plan, &vocabulary, state, timings);
+    dir.finish(&manifest)?;
+    check_bad(job, &manifest)?;
+    Ok(Outcome {
+        manifest,
+        was_done: false,
+    })
+}
+
+/// The vocabulary: the one an interrupted run has written, the one the job names, or a new one.
+fn obtain_vocabulary(plan: &Plan, dir: &RunDir, state: &mut State, watch: Watch<'_>) -> Result<Vocabulary> {
+    let path = dir.path().join(VOCABULARY_FILE);
+    if state.vocabulary.is_some() {
+        return Ok(vocabulary::read(&path)?.0);
+    }
+    // From here on the directory is this job's, even if the run is cut off.
+    state.write(dir.path())?;
+    let vocabulary = match (&plan.job.vocabulary, &plan.vocabulary) {
+        (VocabularySource::Learn(params), _) => {
+            let learned = learn(plan, params, dir.path(), watch)?;
+            state.learning = Some(learned.log());
+            learned.vocabulary
+        }
+        (VocabularySource::From(_), Some(vocabulary)) => vocabulary.clone(),
+        (VocabularySource::From(_), None) => unreachable!("the plan read it"),
+    };
+    let file = vocabulary::write(&path, &vocabulary, &resolved::identity_json(&plan.job))?;
+    (watch.on_event)(Event::Vocabulary {
+        path: VOCABULARY_FILE,
+        k: vocabulary.k(),
+        inertia_per_patch: vocabulary.inertia_per_patch(),
+    });
+    state.vocabulary = Some(file);
+    state.write(dir.path())?;
+    Ok(vocabulary)
+}
+
+/// The features of every shard that has none yet.
+fn write_features(
+    plan: &Plan,
+    vocabulary: &Vocabulary,
+    dir: &RunDir,
+    state: &mut State,
+    watch: Watch<'_>,
+) -> Result<()> {
+    let shards: Vec<usize> = (0..plan.input.shards.len())
+        .filter(|shard| !state.features.contains_key(shard))
+        .collect();
+    let job = resolved::identity_json(&plan.job);
+    let vocabulary_blake3 = state.vocabulary.as_ref().map(|file| file.blake3.clone());
+    let provenance = |shard: usize| {
+        let input = &plan.input.shards[shard];
+        json!({
+            "format": FORMAT,
+            "bovw": env!("CARGO_PKG_VERSION"),
+            "job": job,
+            "vocabulary": {"k": vocabulary.k(), "blake3": vocabulary_blake3},
+            "input": {"name": file_name(&input.path), "size_bytes": input.fingerprint.size_bytes, "rows": input.n_rows},
+            "features": {"length": vocabulary.k(), "encoding": "hard", "weighting": "count"},
+        })
+        .to_string()
+    };
+    let on_file = |shard: usize, file: FeaturesFile| {
+        (watch.on_event)(Event::Features {
+            path: &file.path,
+            rows: file.rows,
+            bad_images: file.n_bad,
+        });
+        state.features.insert(shard, file);
+        state.write(dir.path())
+    };
+    featurize(plan, vocabulary, &shards, dir.path(), provenance, on_file, watch)
+}
+
+fn file_name(path: &std::path::Path) -> String {
+    path.file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
+fn stage_timings(watch: Watch<'_>) -> Value {
+    let pass = |stats: &crate::flow::Stats| -> Value {
+        stats
+            .stages
+            .iter()
+            .map(|stage| (stage.name.to_owned(), json!({"images": stage.done(), "busy_seconds": stage.busy_seconds()})))
+            .collect()
+    };
+    json!({"learn": pass(&watch.progress.learn), "featurize": pass(&watch.progress.featurize)})
+}
+
+fn manifest(plan: &Plan, vocabulary: &Vocabulary, state: State, run: Value) -> Manifest {
+    let mut tally = Tally::default();
+    let mut outputs = Vec::new();
+    let mut bad_images = Vec::new();
+    let mut n_bad = 0;
+    if let Some(file) = state.vocabulary {
+        outputs.push(ManifestOutput {
+            path: VOCABULARY_FILE.to_owned(),
+            rows: vocabulary.k() as u64,
+            file,
+        });
+    }
+    let mut inputs = Vec::new();
+    for (input, features) in state.inputs.into_iter().zip(state.features.into_values()) {
+        tally.add(features.tally);
+        n_bad += features.n_bad;
+        bad_images.extend(features.bad_images.into_iter().map(|image| ManifestBadImage {
+            file: input.path.clone(),
+            image,
+        }));
+        inputs.push(ManifestInput {
+            input,
+            blake3: features.input_blake3,
+        });
+        outputs.push(ManifestOutput {
+            path: features.path,
+            rows: features.rows,
+            file: features.file,
+        });
+    }
+    Manifest {
+        format: FORMAT,
+        bovw: env!("CARGO_PKG_VERSION").to_owned(),
+        identity: state.identity,
+        job: resolved::to_json(&plan.job),
+        counts: Counts {
+            tally,
+            bad_images: n_bad,
+            rows: outputs.iter().skip(1).map(|output| output.rows).sum(),
+            words: vocabulary.k() as u64,
+        },
+        inputs,
+        outputs,
+        learning: state.learning.unwrap_or_default(),
+        bad_images,
+        run,
+    }
+}
+
+fn check_bad(job: &Job, manifest: &Manifest) -> Result<()> {
+    let (bad, total) = (manifest.counts.bad_images, manifest.counts.tally.images);
+    let (is_allowed, allowed) = match job.input.max_bad {
+        MaxBad::Any => (true, String::new()),
+        MaxBad::Share(share) => (bad as f64 <= share * total as f64, share.to_string()),
+        MaxBad::Count(count) => (bad <= count, count.to_string()),
+    };
+    if is_allowed {
+        return Ok(());
+    }
+    Err(Error::TooManyBad {
+        bad,
+        total,
+        allowed,
+        manifest: job.output.dir.join(MANIFEST_FILE),
+    })
+}

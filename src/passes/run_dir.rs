@@ -1,0 +1,234 @@
+//! The run's directory: whose it is, what an earlier run finished there, and the lock that keeps a second run out.
+//!
+//! Nothing is removed but what a state or manifest of ours lists, and nothing of another job is written over.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::job::{Job, resolved};
+use crate::shard::input::InputSet;
+use crate::shard::manifest::{
+    FEATURES_DIR, FORMAT, InputState, MANIFEST_FILE, Manifest, STATE_FILE, State, VOCABULARY_FILE,
+};
+use crate::shard::whole;
+
+/// The lock's name in a run's directory. It stays; only whoever holds it is in the way.
+const LOCK_FILE: &str = ".bovw-lock";
+
+/// A run's directory, locked.
+#[derive(Debug)]
+pub struct RunDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// What an earlier run left.
+#[derive(Debug)]
+pub enum Found {
+    /// Nothing, or what an interrupted run of this job finished.
+    State(State),
+    /// A finished run of this job.
+    Done(Box<Manifest>),
+}
+
+impl RunDir {
+    /// Makes the directory if need be, locks it, and finds what is there. `fresh` removes what an earlier run left.
+    pub fn open(job: &Job, input: &InputSet, fresh: bool) -> Result<(RunDir, Found)> {
+        let path = job.output.dir.clone();
+        whole::create_dir(&path)?;
+        let lock = lock(&path)?;
+        let dir = RunDir { path, _lock: lock };
+        if fresh {
+            dir.clear()?;
+        }
+        let found = dir.find(job, input)?;
+        whole::create_dir(&dir.path.join(FEATURES_DIR))?;
+        whole::remove_leftovers(&dir.path)?;
+        whole::remove_leftovers(&dir.path.join(FEATURES_DIR))?;
+        Ok((dir, found))
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes the manifest and removes the state: the run is done.
+    pub fn finish(&self, manifest: &Manifest) -> Result<()> {
+        manifest.write(&self.path)?;
+        remove(&self.path.join(STATE_FILE))
+    }
+
+    fn find(&self, job: &Job, input: &InputSet) -> Result<Found> {
+        let fresh = new_state(job, input);
+        if let Some(state) = State::read(&self.path)? {
+            self.check_same(&fresh, &state.identity, &state.job, &state.inputs)?;
+            return Ok(Found::State(self.without_lost(state)));
+        }
+        if let Some(manifest) = Manifest::read(&self.path)? {
+            let inputs: Vec<InputState> = manifest.inputs.iter().map(|input| input.input.clone()).collect();
+            self.check_same(&fresh, &manifest.identity, &manifest.job, &inputs)?;
+            if manifest.outputs.iter().all(|output| has_size(&self.path.join(&output.path), output.file.size_bytes)) {
+                return Ok(Found::Done(Box::new(manifest)));
+            }
+            return Ok(Found::State(fresh));
+        }
+        self.check_unclaimed()?;
+        Ok(Found::State(fresh))
+    }
+
+    /// Another job's results, or this job's from other inputs, are not written over.
+    fn check_same(
+        &self,
+        fresh: &State,
+        identity: &str,
+        job: &serde_json::Value,
+        inputs: &[InputState],
+    ) -> Result<()> {
+        let message = if fresh.identity != identity {
+            let mut differences = resolved::differences(job, &fresh.job);
+            if differences.is_empty() {
+                differences.push("an older version of bovw wrote it".to_owned());
+            }
+            format!("holds the output of a different job:\n    {}", differences.join("\n    "))
+        } else if fresh.inputs != inputs {
+            format!("was made from inputs that have changed since: {}", changed_inputs(inputs, &fresh.inputs))
+        } else {
+            return Ok(());
+        };
+        Err(Error::OtherJob {
+            dir: self.path.clone(),
+            message,
+            help: Some("choose another output.dir, or start over with --fresh".to_owned()),
+        })
+    }
+
+    /// Files that no run of ours accounts for are not written over.
+    fn check_unclaimed(&self) -> Result<()> {
+        for name in [VOCABULARY_FILE, FEATURES_DIR] {
+            let path = self.path.join(name);
+            let is_empty_dir = fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_none());
+            if path.exists() && !is_empty_dir {
+                return Err(Error::OtherJob {
+                    dir: self.path.clone(),
+                    message: format!("has a \"{name}\" that is not of a run of bovw"),
+                    help: Some("choose another output.dir, or move it away".to_owned()),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The state without files that are not there any more.
+    fn without_lost(&self, mut state: State) -> State {
+        let is_there = |path: &str, size_bytes| has_size(&self.path.join(path), size_bytes);
+        state.vocabulary.take_if(|file| !is_there(VOCABULARY_FILE, file.size_bytes));
+        if state.vocabulary.is_none() {
+            state.features.clear();
+        }
+        state.features.retain(|_, file| is_there(&file.path, file.file.size_bytes));
+        state
+    }
+
+    fn clear(&self) -> Result<()> {
+        let mut files: Vec<String> = Vec::new();
+        if let Some(state) = State::read(&self.path)? {
+            files.extend(state.features.into_values().map(|file| file.path));
+            files.extend(state.vocabulary.map(|_| VOCABULARY_FILE.to_owned()));
+        }
+        if let Some(manifest) = Manifest::read(&self.path)? {
+            files.extend(manifest.outputs.into_iter().map(|output| output.path));
+        }
+        files.extend([MANIFEST_FILE, STATE_FILE].map(str::to_owned));
+        for file in files {
+            remove(&self.path.join(file))?;
+        }
+        Ok(())
+    }
+}
+
+/// A run that has done nothing yet.
+fn new_state(job: &Job, input: &InputSet) -> State {
+    State {
+        format: FORMAT,
+        identity: resolved::identity(job),
+        job: resolved::to_json(job),
+        inputs: input
+            .shards
+            .iter()
+            .map(|shard| InputState {
+                path: shard.path.display().to_string(),
+                rows: shard.n_rows,
+                fingerprint: shard.fingerprint.clone(),
+            })
+            .collect(),
+        vocabulary: None,
+        learning: None,
+        features: std::collections::BTreeMap::new(),
+    }
+}
+
+/// Outputs must not be inputs of the next run: refuses a directory that holds inputs or whose files a glob would match.
+pub fn check_apart(job: &Job, input: &InputSet) -> Result<()> {
+    let help = "choose an output.dir that no glob of input.files reaches";
+    let dir = job.output.dir.canonicalize().unwrap_or_else(|_| job.output.dir.clone());
+    for shard in &input.shards {
+        let path = shard.path.canonicalize().unwrap_or_else(|_| shard.path.clone());
+        if path.starts_with(&dir) {
+            let message = format!("the input {} is inside the output directory", path.display());
+            return Err(Error::setting("output.dir", message, help));
+        }
+    }
+    for pattern in &job.input.files {
+        let Ok(compiled) = glob::Pattern::new(pattern) else {
+            continue;
+        };
+        let name = &input.shards[0].name;
+        let outputs = [format!("{FEATURES_DIR}/{name}.parquet"), VOCABULARY_FILE.to_owned()];
+        for output in outputs {
+            let path = job.output.dir.join(output);
+            if compiled.matches_path_with(&path, glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() }) {
+                let message = format!("input.files \"{pattern}\" would match the output {}", path.display());
+                return Err(Error::setting("output.dir", message, help));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn lock(dir: &Path) -> Result<File> {
+    let path = dir.join(LOCK_FILE);
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|source| Error::io(&path, "create", source))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::OtherJob {
+            dir: dir.to_owned(),
+            message: "another run of bovw is at work in it".to_owned(),
+            help: Some("wait until it has ended, or choose another output.dir".to_owned()),
+        }),
+        Err(TryLockError::Error(source)) => Err(Error::io(&path, "lock", source)),
+    }
+}
+
+fn changed_inputs(old: &[InputState], new: &[InputState]) -> String {
+    let changed = new.iter().find(|input| !old.contains(input)).map(|input| input.path.clone());
+    let gone = || old.iter().find(|input| !new.contains(input)).map(|input| input.path.clone());
+    changed.or_else(gone).unwrap_or_else(|| "their order".to_owned())
+}
+
+fn has_size(path: &Path, size_bytes: u64) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.len() == size_bytes)
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path, "remove", error)),
+        _ => Ok(()),
+    }
+}
