@@ -3,5 +3,6 @@
 pub mod error;
 pub mod job;
 pub mod kernel;
+pub mod stages;
 
 pub use error::{Error, Place, Result};

@@ -1,0 +1,3 @@
+//! The stages: each drives pure steps of the kernel with threads and time.
+
+pub mod kmeans;
