@@ -272,7 +272,7 @@ impl<P: Pixel> ImagePatches<'_, P> {
     /// Labels the patches at `offsets`; how many were decided again.
     fn search(&self, words: &Words, offsets: &[u32], scratch: &mut Scratch, labels: &mut [u32]) -> u64 {
         match words.simd {
-            Simd::Portable => self.search_body::<8, false>(words, offsets, scratch, labels),
+            Simd::Portable => self.search_body(words, offsets, scratch, labels, score_panel::<8, false>),
             #[cfg(target_arch = "x86_64")]
             #[expect(unsafe_code, reason = "calls code compiled for an instruction set found at run time")]
             // SAFETY: `Words::new` made sure that this machine has AVX2 and FMA.
@@ -289,23 +289,24 @@ impl<P: Pixel> ImagePatches<'_, P> {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
     fn search_avx2(&self, words: &Words, offsets: &[u32], scratch: &mut Scratch, labels: &mut [u32]) -> u64 {
-        self.search_body::<16, true>(words, offsets, scratch, labels)
+        self.search_body(words, offsets, scratch, labels, |panel, words, bias| score_avx2(panel, words, bias))
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx2,fma")]
     fn search_avx512(&self, words: &Words, offsets: &[u32], scratch: &mut Scratch, labels: &mut [u32]) -> u64 {
-        self.search_body::<32, true>(words, offsets, scratch, labels)
+        self.search_body(words, offsets, scratch, labels, |panel, words, bias| score_avx512(panel, words, bias))
     }
 
-    /// The body of every `search_*`. `WIDTH` lanes are scored at a time, so that `GROUP * WIDTH` sums fit the registers.
+    /// The body of every `search_*`; `score` is [`score_panel`] for the same instruction set.
     #[inline(always)]
-    fn search_body<const WIDTH: usize, const FUSED: bool>(
+    fn search_body(
         &self,
         words: &Words,
         offsets: &[u32],
         scratch: &mut Scratch,
         labels: &mut [u32],
+        score: impl Fn(&[f32], &[f32], &[f32]) -> Best,
     ) -> u64 {
         let bound = Bound::new(words, self.scaling, self.shift);
         self.biases(words, &mut scratch.bias);
@@ -316,7 +317,7 @@ impl<P: Pixel> ImagePatches<'_, P> {
                 None => self.pack_scattered(offsets, &mut scratch.panel),
             }
             let panel = &scratch.panel[..words.d * LANES];
-            let best = score_panel::<WIDTH, FUSED>(panel, &words.grouped, &scratch.bias);
+            let best = score(panel, &words.grouped, &scratch.bias);
             let open = bound.open_lanes(&best);
             labels.copy_from_slice(&best.index[..offsets.len()]);
             for (lane, &offset) in offsets.iter().enumerate() {
@@ -355,16 +356,20 @@ impl<P: Pixel> ImagePatches<'_, P> {
             for col in 0..self.patch.width as usize {
                 for &(lane, len) in &runs.runs[..runs.len] {
                     let from = offsets[lane] as usize + row * self.row_stride as usize + col;
-                    let to = &mut panel[i * LANES + lane..][..LANES];
-                    if let Some(from) = self.pixels.get(from..from + LANES) {
-                        for (to, from) in to.iter_mut().zip(from) {
-                            *to = from.shifted(self.shift);
+                    let mut lanes = [0.0f32; LANES];
+                    match self.pixels[from..].first_chunk::<LANES>() {
+                        Some(from) => {
+                            for lane in 0..LANES {
+                                lanes[lane] = from[lane].shifted(self.shift);
+                            }
                         }
-                    } else {
-                        for (to, from) in to.iter_mut().zip(&self.pixels[from..from + len]) {
-                            *to = from.shifted(self.shift);
+                        None => {
+                            for (lane, from) in lanes.iter_mut().zip(&self.pixels[from..from + len]) {
+                                *lane = from.shifted(self.shift);
+                            }
                         }
                     }
+                    panel[i * LANES + lane..][..LANES].copy_from_slice(&lanes);
                 }
                 i += 1;
             }
@@ -467,7 +472,23 @@ struct Best {
     norm2: [f32; LANES],
 }
 
-/// Scores a panel (`[d][LANES]`) against all words (`[ceil(k / GROUP)][d][GROUP]`), `WIDTH` lanes at a time.
+// Apart from the search, and never inlined into it: there the compiler runs out of registers and the sums spill.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+#[inline(never)]
+fn score_avx2(panel: &[f32], grouped: &[f32], bias: &[f32]) -> Best {
+    score_panel::<16, true>(panel, grouped, bias)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx2,fma")]
+#[inline(never)]
+fn score_avx512(panel: &[f32], grouped: &[f32], bias: &[f32]) -> Best {
+    score_panel::<32, true>(panel, grouped, bias)
+}
+
+/// Scores a panel (`[d][LANES]`) against all words (`[ceil(k / GROUP)][d][GROUP]`), `WIDTH` lanes at a time,
+/// so that `GROUP * WIDTH` sums fit the registers.
 #[inline(always)]
 fn score_panel<const WIDTH: usize, const FUSED: bool>(
     panel: &[f32],

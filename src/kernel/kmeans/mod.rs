@@ -1,5 +1,10 @@
 //! k-means over sampled patches, as pure steps; the loop over threads and time is the k-means stage's.
 
+pub mod permutation;
+pub mod seeding;
+pub mod sums;
+pub mod values;
+
 /// Which k-means is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {

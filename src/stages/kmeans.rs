@@ -1,0 +1,251 @@
+//! The k-means stage: learns a vocabulary from a finished sample, on threads of its own.
+//!
+//! The steps are the kernel's; here are the loops over restarts, passes and threads. Work is split into parts whose number
+//! depends on the sample and the vocabulary alone, and parts are merged in order, so the words are the same bytes for
+//! any number of threads. Only the sample is large: nothing here may allocate in proportion to it.
+
+mod finish;
+mod init;
+mod lloyd;
+mod mini_batch;
+mod pass;
+mod reseed;
+
+use crate::error::{Error, Result};
+use crate::kernel::kmeans::seeding::Pool;
+use crate::kernel::kmeans::{Algorithm, KMeansParams};
+use crate::kernel::nearest::{Scratch, Simd, Words};
+use crate::kernel::sample::SampleView;
+use crate::kernel::vocabulary::{Preparation, Vocabulary};
+
+/// Recommended `tol`: training stops when a full pass improves the inertia by less than this share.
+pub const DEFAULT_TOL: f64 = 1e-5;
+
+/// How far training has come.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Progress {
+    /// The restart that is being trained, from 0.
+    pub restart: usize,
+    /// All restarts.
+    pub n_init: usize,
+    /// Passes over the sample so far in this restart; mini-batches count as parts of one.
+    pub passes: f64,
+    /// Passes at most.
+    pub max_iter: usize,
+    /// Latest mean squared distance of a patch to its word.
+    pub inertia_per_patch: f64,
+}
+
+/// How training talks to its caller. Both may be called from any thread.
+#[derive(Clone, Copy)]
+pub struct Watch<'a> {
+    /// Told after each step.
+    pub progress: &'a (dyn Fn(Progress) + Sync),
+    /// Asked often; `true` ends training with [`Error::Interrupted`].
+    pub stop: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl std::fmt::Debug for Watch<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watch")
+    }
+}
+
+impl Watch<'static> {
+    /// Tells nobody and never stops.
+    pub const SILENT: Watch<'static> = Watch {
+        progress: &|_| {},
+        stop: &|| false,
+    };
+}
+
+/// How one restart went. Inertias are means per patch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RestartLog {
+    /// Of the first words: over the whole sample for Lloyd, over the first batch for mini-batch.
+    pub init_inertia: f64,
+    /// Of the words before each step, over that step's patches.
+    pub inertia: Vec<f64>,
+    /// Steps taken.
+    pub n_steps: usize,
+    /// Passes over the sample that they amount to.
+    pub passes: f64,
+    /// Whether training ended by itself, not by `max_iter`.
+    pub converged: bool,
+    /// Words that died and were seeded anew, each time counted.
+    pub reseeded: usize,
+    /// Of the restart's last words, over the whole sample.
+    pub final_inertia: f64,
+}
+
+/// A learned vocabulary and how it came about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Learned {
+    /// Words by falling count; counts and inertia are exact for these very words.
+    pub vocabulary: Vocabulary,
+    /// Every restart, in order.
+    pub restarts: Vec<RestartLog>,
+}
+
+/// Learns `params.k` words from `sample` with `threads` threads.
+///
+/// # Errors
+/// [`Error::Setting`] where the sample has fewer patches, or fewer different ones, than `k`; [`Error::Interrupted`].
+pub fn learn(
+    sample: &SampleView<'_>,
+    preparation: Preparation,
+    params: &KMeansParams,
+    threads: usize,
+    watch: &Watch<'_>,
+) -> Result<Learned> {
+    learn_with(sample, preparation, params, threads, Simd::detect(), watch)
+}
+
+/// [`learn`] with a chosen instruction set, which changes the time and nothing else.
+///
+/// # Errors
+/// As [`learn`].
+pub fn learn_with(
+    sample: &SampleView<'_>,
+    preparation: Preparation,
+    params: &KMeansParams,
+    threads: usize,
+    simd: Simd,
+    watch: &Watch<'_>,
+) -> Result<Learned> {
+    assert_eq!(preparation.patch, sample.patch());
+    let threads = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads.max(1))
+        .thread_name(|index| format!("k-means {index}"))
+        .build()
+        .map_err(|error| {
+            let help = "lower run.threads";
+            Error::setting("run.threads", format!("cannot start threads: {error}"), help)
+        })?;
+    let training = Training {
+        sample,
+        params,
+        simd,
+        watch,
+    };
+    threads.install(|| training.run(preparation))
+}
+
+/// Upper bound on the heap bytes that [`learn`] allocates, the sample not counted.
+pub fn heap_bytes(k: usize, d: usize, params: &KMeansParams, threads: usize) -> u64 {
+    let words = (k * d * 4) as u64;
+    let pool = Pool::heap_bytes(init::pool_len(u64::MAX, k, d), d);
+    let parts = pass::parts_bytes(k, d);
+    let worker = Scratch::heap_bytes(k, d) + 256 * 8 + d as u64 * 16 + THREAD_BYTES;
+    // Two restarts' words, the words that move, a copy, and the laid-out ones.
+    let training = 4 * words + 2 * Words::heap_bytes(k, d) + 32 * k as u64;
+    let steps = params.max_iter as u64 * params.n_init as u64 * 16;
+    let steps = match params.algorithm {
+        Algorithm::Lloyd => steps,
+        // A pass may be many batches; batches grow, so they are never more than this many in all.
+        Algorithm::MiniBatch => steps + params.n_init as u64 * mini_batch::MAX_STEPS as u64 * 16,
+    };
+    let reseeding = reseed::heap_bytes(k, d) + finish::heap_bytes(k, d);
+    pool + parts + worker * threads as u64 + training + steps + reseeding
+}
+
+/// What the runtime keeps for a thread, generously.
+const THREAD_BYTES: u64 = 64 << 10;
+
+/// One run of training: what all its steps share.
+#[derive(Clone, Copy)]
+struct Training<'a> {
+    sample: &'a SampleView<'a>,
+    params: &'a KMeansParams,
+    simd: Simd,
+    watch: &'a Watch<'a>,
+}
+
+/// The outcome of one restart.
+struct Trained {
+    centroids: Vec<f32>,
+    log: RestartLog,
+}
+
+impl Training<'_> {
+    fn run(&self, preparation: Preparation) -> Result<Learned> {
+        self.check_enough()?;
+        let mut best: Option<Vec<f32>> = None;
+        let mut best_inertia = f64::INFINITY;
+        let mut restarts = Vec::with_capacity(self.params.n_init);
+        for restart in 0..self.params.n_init {
+            let mut trained = self.train(restart)?;
+            let tally = self.tally(&trained.centroids)?;
+            trained.log.final_inertia = tally.inertia_per_patch();
+            if best.is_none() || trained.log.final_inertia < best_inertia {
+                best_inertia = trained.log.final_inertia;
+                best = Some(trained.centroids);
+            }
+            restarts.push(trained.log);
+        }
+        let (centroids, tally) = self.finish(best.unwrap_or_default())?;
+        let vocabulary = Vocabulary {
+            preparation,
+            centroids,
+            counts: tally.counts,
+            inertia: tally.inertia,
+        };
+        Ok(Learned {
+            vocabulary,
+            restarts,
+        })
+    }
+
+    fn train(&self, restart: usize) -> Result<Trained> {
+        let centroids = self.first_words(restart)?;
+        match self.params.algorithm {
+            Algorithm::Lloyd => self.lloyd(restart, centroids),
+            Algorithm::MiniBatch => self.mini_batch(restart, centroids),
+        }
+    }
+
+    fn words(&self, centroids: &[f32]) -> Words {
+        Words::new(centroids, self.params.k, self.d(), self.simd)
+    }
+
+    fn d(&self) -> usize {
+        self.sample.patch().len()
+    }
+
+    fn check_stop(&self) -> Result<()> {
+        if (self.watch.stop)() {
+            return Err(Error::Interrupted);
+        }
+        Ok(())
+    }
+
+    /// Notes the inertia before a step, and tells the caller.
+    fn note(&self, restart: usize, inertia_per_patch: f64, log: &mut RestartLog) {
+        if log.inertia.is_empty() {
+            log.init_inertia = inertia_per_patch;
+        }
+        log.inertia.push(inertia_per_patch);
+        log.n_steps += 1;
+        (self.watch.progress)(Progress {
+            restart,
+            n_init: self.params.n_init,
+            passes: log.passes,
+            max_iter: self.params.max_iter,
+            inertia_per_patch,
+        });
+    }
+}
+
+impl RestartLog {
+    fn new() -> RestartLog {
+        RestartLog {
+            init_inertia: 0.0,
+            inertia: Vec::new(),
+            n_steps: 0,
+            passes: 0.0,
+            converged: false,
+            reseeded: 0,
+            final_inertia: 0.0,
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The first words of a restart, from a bounded random part of the sample.
+
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
+use rayon::slice::ParallelSliceMut;
+
+use super::Training;
+use crate::error::Result;
+use crate::kernel::kmeans::Init;
+use crate::kernel::kmeans::permutation::Permutation;
+use crate::kernel::kmeans::seeding::{PANEL, Pool, draw, take_word, try_words};
+use crate::kernel::rng::{self, Purpose, Stream};
+
+/// First words are chosen from so many patches for each word ...
+const POOL_PATCHES_PER_WORD: usize = 10;
+/// ... but from no fewer than this ...
+const POOL_PATCHES_MIN: usize = 1 << 14;
+/// ... nor more than fit these bytes, unless that is less than two for each word.
+const POOL_BYTES: usize = 64 << 20;
+/// Panels that one thread takes together.
+const PART_PANELS: usize = 32;
+
+/// Patches that the first words are chosen from.
+pub(super) fn pool_len(n_patches: u64, k: usize, d: usize) -> usize {
+    let wanted = (k * POOL_PATCHES_PER_WORD).max(POOL_PATCHES_MIN);
+    let fitting = (POOL_BYTES / (4 * d)).max(2 * k);
+    n_patches.min(wanted.min(fitting) as u64) as usize
+}
+
+impl Training<'_> {
+    /// The first words of a restart, `k * d`.
+    pub(super) fn first_words(&self, restart: usize) -> Result<Vec<f32>> {
+        let (k, seed) = (self.params.k, self.params.seed);
+        let n_patches = self.sample.n_patches();
+        let key = rng::key(seed, Purpose::InitPatches, restart as u64);
+        let order = Permutation::new(n_patches, key);
+        let pool = Pool::new(self.sample, &order, pool_len(n_patches, k, self.d()));
+        let mut stream = Stream::new(seed, Purpose::InitWords, restart as u64);
+        match self.params.init {
+            Init::Random => Ok(pool.distinct(k)),
+            Init::PlusPlus => self.plus_plus(&pool, &mut stream),
+        }
+    }
+
+    /// Greedy k-means++: of `2 + ln k` patches drawn in proportion to their squared distance, the best becomes a word.
+    fn plus_plus(&self, pool: &Pool, stream: &mut Stream) -> Result<Vec<f32>> {
+        let (k, d) = (self.params.k, self.d());
+        let n_trials = 2 + (k as f64).ln() as usize;
+        let mut nearest2 = pool.no_distances();
+        let mut words = Vec::with_capacity(k * d);
+        let mut part_sums: Vec<f64> = Vec::new();
+        let mut candidates = Vec::with_capacity(n_trials * d);
+        for j in 0..k {
+            self.check_stop()?;
+            candidates.clear();
+            if j == 0 {
+                pool.append(stream.below(pool.len() as u64) as usize, &mut candidates);
+            }
+            while j > 0 && candidates.len() < n_trials * d {
+                let part_len = PART_PANELS * PANEL;
+                match draw(&nearest2, &part_sums, part_len, stream) {
+                    Some(row) => pool.append(row, &mut candidates),
+                    // Every patch of the pool is a word already; what doubles here dies and is seeded anew.
+                    None => break,
+                }
+            }
+            if candidates.is_empty() {
+                pool.append(stream.below(pool.len() as u64) as usize, &mut candidates);
+            }
+            let (best, sums) = best_candidate(pool, &nearest2, d, &candidates);
+            part_sums = sums;
+            let word = &candidates[best * d..][..d];
+            nearest2
+                .par_chunks_mut(PART_PANELS * PANEL)
+                .enumerate()
+                .for_each(|(part, nearest2)| {
+                    take_word(pool.panels(part * PART_PANELS, PART_PANELS), nearest2, word);
+                });
+            words.extend_from_slice(word);
+        }
+        Ok(words)
+    }
+}
+
+/// The candidate that leaves the least inertia, the first among equals, and the inertia it leaves in each part.
+fn best_candidate(
+    pool: &Pool,
+    nearest2: &[f32],
+    d: usize,
+    candidates: &[f32],
+) -> (usize, Vec<f64>) {
+    let parts: Vec<Vec<f64>> = (0..nearest2.len().div_ceil(PART_PANELS * PANEL))
+        .into_par_iter()
+        .map(|part| {
+            let first = part * PART_PANELS * PANEL;
+            let end = (first + PART_PANELS * PANEL).min(nearest2.len());
+            let panels = pool.panels(part * PART_PANELS, PART_PANELS);
+            try_words(panels, &nearest2[first..end], d, candidates)
+        })
+        .collect();
+    let total = |candidate: usize| parts.iter().map(|part| part[candidate]).sum::<f64>();
+    let mut best = (0, total(0));
+    for candidate in 1..candidates.len() / d {
+        let inertia = total(candidate);
+        if inertia < best.1 {
+            best = (candidate, inertia);
+        }
+    }
+    (best.0, parts.iter().map(|part| part[best.0]).collect())
+}
