@@ -51,12 +51,11 @@ class Report:
     @contextmanager
     def guard(self, reader: str) -> Iterator[None]:
         """Turns a reader's exception into a failed check, so that the others still have their turn."""
+        self.check(reader, "opens", True)
         try:
             yield
         except Exception as error:  # whatever a library throws is the finding
             self.check(reader, "opens", False, f"{type(error).__name__}: {error}")
-        else:
-            self.check(reader, "opens", True)
 
     def table(self) -> str:
         """Readers down, checks across."""
