@@ -6,11 +6,11 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use bovw::job::{Job, resolved};
 use bovw::{Error, Result};
 use clap::Parser;
 
 use cli::args::{self, Cli, Command, ManArgs};
+use cli::output::print;
 use cli::style::Style;
 
 fn main() -> ExitCode {
@@ -27,16 +27,14 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<()> {
+    let global = &cli.global;
     match &cli.command {
-        Command::Plan(job) => {
-            let job = Job::load(&job.job, &job.sets, &cli.global.overrides())?;
-            print(resolved::to_toml(&job)?.as_bytes())
-        }
-        Command::Completions(completions) => print(&args::completions(completions.shell)),
-        Command::Man(man) => write_manual(man),
-        Command::Run(_) | Command::Inspect(_) | Command::Import(_) => Err(Error::Usage {
-            message: "this build has no such command yet".to_owned(),
-        }),
+        Command::Run(args) => cli::run::run(args, global),
+        Command::Plan(args) => cli::plan::plan(args, global),
+        Command::Inspect(args) => cli::inspect::inspect(args, global),
+        Command::Import(args) => cli::import::import(args, global),
+        Command::Completions(args) => print(args::completions(args.shell)),
+        Command::Man(args) => write_manual(args),
     }
 }
 
@@ -45,16 +43,8 @@ fn write_manual(man: &ManArgs) -> Result<()> {
         Some(dir) => args::man_pages(dir).map_err(|e| Error::io(dir, "write the manual", e)),
         None => {
             let mut page = Vec::new();
-            args::man_page(&mut page).map_err(stdout_error)?;
-            print(&page)
+            args::man_page(&mut page).map_err(|e| Error::io(Path::new("stdout"), "write", e))?;
+            print(page)
         }
     }
-}
-
-fn print(bytes: &[u8]) -> Result<()> {
-    io::stdout().write_all(bytes).map_err(stdout_error)
-}
-
-fn stdout_error(error: io::Error) -> Error {
-    Error::io(Path::new("stdout"), "write", error)
 }

@@ -1,6 +1,7 @@
 //! The learning pass: source, decode, sample, gather; then k-means over what was gathered.
 
 use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::error::Result;
 use crate::flow::{self, Pipeline};
@@ -35,8 +36,24 @@ pub fn learn(plan: &Plan, params: &KMeansParams, dir: &Path, watch: Watch<'_>) -
         plan.job.preparation,
         params,
         plan.job.run.threads,
-        &(),
+        &kmeans::Watch {
+            progress: &|at| tell(at, watch),
+            stop: &|| watch.interrupt.load(Relaxed),
+        },
     )
+}
+
+fn tell(at: kmeans::Progress, watch: Watch<'_>) {
+    let stage = &watch.progress.kmeans;
+    stage.set_total((at.n_init * at.max_iter) as u64);
+    stage.set_done((at.restart * at.max_iter) as u64 + at.passes as u64);
+    watch.progress.set_note(format!(
+        "restart {} of {}, {:.1} passes, inertia {:.4} a patch",
+        at.restart + 1,
+        at.n_init,
+        at.passes,
+        at.inertia_per_patch
+    ));
 }
 
 /// Streams the inputs once and keeps the sampled patches.

@@ -13,6 +13,8 @@ use crate::shard::manifest::{
 };
 use crate::shard::vocabulary;
 
+use crate::stages::kmeans::Learned;
+
 use super::featurize::featurize;
 use super::learn::learn;
 use super::plan::Plan;
@@ -91,7 +93,7 @@ fn obtain_vocabulary(plan: &Plan, dir: &RunDir, state: &mut State, watch: Watch<
     let vocabulary = match (&plan.job.vocabulary, &plan.vocabulary) {
         (VocabularySource::Learn(params), _) => {
             let learned = learn(plan, params, dir.path(), watch)?;
-            state.learning = Some(learned.log());
+            state.learning = Some(learning_log(&learned));
             learned.vocabulary
         }
         (VocabularySource::From(_), Some(vocabulary)) => vocabulary.clone(),
@@ -106,6 +108,29 @@ fn obtain_vocabulary(plan: &Plan, dir: &RunDir, state: &mut State, watch: Watch<
     state.vocabulary = Some(file);
     state.write(dir.path())?;
     Ok(vocabulary)
+}
+
+fn learning_log(learned: &Learned) -> Value {
+    let restarts: Vec<Value> = learned
+        .restarts
+        .iter()
+        .map(|restart| {
+            json!({
+                "init_inertia": restart.init_inertia,
+                "inertia": restart.inertia,
+                "steps": restart.n_steps,
+                "passes": restart.passes,
+                "converged": restart.converged,
+                "reseeded": restart.reseeded,
+                "final_inertia": restart.final_inertia,
+            })
+        })
+        .collect();
+    json!({
+        "patches": learned.vocabulary.counts.iter().sum::<u64>(),
+        "inertia_per_patch": learned.vocabulary.inertia_per_patch(),
+        "restarts": restarts,
+    })
 }
 
 /// The features of every shard that has none yet.
