@@ -260,7 +260,7 @@ def checker_for(run: RunDir) -> Checker:
     for key, allowed in plain.items():
         if run.setting("features", key, allowed[0]) not in allowed:
             raise SystemExit(f"only hard counts over the whole image are checked, not features.{key} as in this run")
-    if run.setting("patches", "whiten"):
+    if run.setting("patches", "whiten") not in (None, "none"):
         raise SystemExit("whitened patches are not checked")
     height, width = run.setting("patches", "size")
     shape = run.setting("input", "shape")

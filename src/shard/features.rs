@@ -4,7 +4,7 @@
 //! the length of a vector, however they arrive. The encoding of the vectors is chosen from the first chunk, for size:
 //! few distinct values (counts) go to a dictionary, mostly zeros stay plain for zstd to squeeze, the rest is split by byte.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -233,8 +233,10 @@ impl FeaturesWriter {
                 unreachable!("matched above");
             };
             let path = file.path().to_owned();
-            let properties = self.properties(chunk);
-            let writer = ArrowWriter::try_new(file, self.layout.schema(), Some(properties))
+            let key_values = self.key_values();
+            let properties = self.properties(chunk, &key_values);
+            let schema = with_metadata(&self.layout.schema(), &key_values);
+            let writer = ArrowWriter::try_new(file, schema, Some(properties))
                 .map_err(|error| write_error(&path, error))?;
             self.state = State::Open(writer);
         }
@@ -247,7 +249,7 @@ impl FeaturesWriter {
         Ok(())
     }
 
-    fn properties(&self, first_chunk: &RecordBatch) -> WriterProperties {
+    fn properties(&self, first_chunk: &RecordBatch, key_values: &[KeyValue]) -> WriterProperties {
         let vectors = ColumnPath::new(vec!["features".into(), "list".into(), "element".into()]);
         let builder = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
@@ -256,7 +258,7 @@ impl FeaturesWriter {
             .set_max_row_group_bytes(None)
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_column_statistics_enabled(vectors.clone(), EnabledStatistics::None)
-            .set_key_value_metadata(Some(self.key_values()));
+            .set_key_value_metadata(Some(key_values.to_vec()));
         encoding_of(values_of(first_chunk))
             .set(builder, vectors)
             .build()
@@ -277,6 +279,15 @@ impl FeaturesWriter {
             KeyValue::new(hugging_face::KEY.to_owned(), features.to_text()),
         ]
     }
+}
+
+/// The schema with the footer's keys. Readers that trust the Arrow schema in the footer look for them only there.
+pub(super) fn with_metadata(schema: &Schema, key_values: &[KeyValue]) -> SchemaRef {
+    let metadata: HashMap<String, String> = key_values
+        .iter()
+        .map(|entry| (entry.key.clone(), entry.value.clone().unwrap_or_default()))
+        .collect();
+    Arc::new(Schema::new_with_metadata(schema.fields().clone(), metadata))
 }
 
 fn write_error(path: &Path, error: parquet::errors::ParquetError) -> Error {

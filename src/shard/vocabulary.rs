@@ -17,6 +17,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
+use super::features::with_metadata;
 use super::hugging_face::{self, Features};
 use super::read::{Shard, Wanted};
 use super::whole::{WholeFile, WholeWriter};
@@ -84,15 +85,16 @@ pub fn write(path: &Path, vocabulary: &Vocabulary, job: &serde_json::Value) -> R
     }
     features.insert("centroid", hugging_face::vector_feature(vocabulary.d()));
     let header = serde_json::to_string(&header).unwrap_or_default();
+    let key_values = vec![
+        KeyValue::new(KEY.to_owned(), header),
+        KeyValue::new(hugging_face::KEY.to_owned(), features.to_text()),
+    ];
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_dictionary_enabled(false)
         .set_created_by(created_by())
-        .set_key_value_metadata(Some(vec![
-            KeyValue::new(KEY.to_owned(), header),
-            KeyValue::new(hugging_face::KEY.to_owned(), features.to_text()),
-        ]))
+        .set_key_value_metadata(Some(key_values.clone()))
         .build();
 
     let file = WholeWriter::create(path)?;
