@@ -52,7 +52,11 @@ fn write_manual(man: &ManArgs) -> Result<()> {
 }
 
 fn print(bytes: &[u8]) -> Result<()> {
-    io::stdout().write_all(bytes).map_err(stdout_error)
+    match io::stdout().write_all(bytes) {
+        // Whoever reads has read enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(stdout_error),
+    }
 }
 
 fn stdout_error(error: io::Error) -> Error {

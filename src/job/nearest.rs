@@ -8,10 +8,18 @@ pub(super) fn nearest<'a>(
     let typed = typed.to_lowercase();
     known
         .into_iter()
-        .map(|word| (distance(&typed, word), word))
-        .min_by_key(|&(distance, _)| distance)
-        .filter(|&(distance, word)| distance * 3 <= typed.chars().count().max(word.chars().count()))
-        .map(|(_, word)| word)
+        .map(|word| {
+            (
+                distance(&typed, word),
+                strsim::osa_distance(&typed, word),
+                word,
+            )
+        })
+        .min_by_key(|&(distance, n_edits, _)| (distance, n_edits))
+        .filter(|&(distance, _, word)| {
+            distance * 3 <= typed.chars().count().max(word.chars().count())
+        })
+        .map(|(_, _, word)| word)
 }
 
 fn distance(typed: &str, word: &str) -> usize {
