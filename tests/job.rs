@@ -82,6 +82,9 @@ fn what_is_wrong_in_a_file_is_shown_in_its_place() {
         "[patches]\nsize =",
         "[output]\ndir = out",
         "[output]\ndir = \"out",
+        "[output]\r\ndir = \"größer\"\r\nläyout = 1\r\n",
+        "\u{feff}[output]\ndirs = \"x\"",
+        "[output]\ndir = é",
         "[run]\nseed = 1\nseed = 2",
         "[run]\nseed = 1\n[run]\nio = \"mmap\"",
         "just words",
@@ -483,6 +486,18 @@ fn any_sets() -> impl Strategy<Value = Vec<String>> {
 }
 
 proptest! {
+    #[test]
+    fn a_mangled_file_is_refused_and_never_panics(at in 0..SHORT.len(), length in 0usize..9, junk in "[\\PC\n\t]{0,4}") {
+        let mut text = SHORT.to_owned();
+        text.replace_range(at..(at + length).min(SHORT.len()), &junk);
+        if let Err(error) = check(&text, &[&junk, &format!("{junk}={junk}")]) {
+            prop_assert_eq!(error.exit_code(), 2);
+        }
+        if let Err(error) = check(&text, &[]) {
+            prop_assert_eq!(error.exit_code(), 2);
+        }
+    }
+
     #[test]
     fn a_resolved_job_parses_to_the_same_job(sets in any_sets()) {
         let sets: Vec<&str> = sets.iter().map(String::as_str).collect();

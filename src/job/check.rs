@@ -11,7 +11,7 @@ use super::file::{
     FeaturesTable, InputTable, JobFile, Memory, Number, OutputTable, PatchesTable, Pooling,
     RunTable, SampleTable, VocabularyTable,
 };
-use super::nearest::{nearest, quoted_list};
+use super::nearest::{nearest, quoted_choice, quoted_list};
 use super::paths::{join_pattern, refuse_output_among_inputs};
 use super::{
     Input, Io, Job, MaxBad, OnBadImage, Output, PerImage, RawShape, Run, Sampling, VocabularySource,
@@ -174,7 +174,7 @@ fn check_shape(shape: &[i64]) -> Result<RawShape> {
         _ => {
             return Err(Error::setting(
                 KEY,
-                format!("{shape:?} has {} numbers", shape.len()),
+                format!("{shape:?} is not a shape"),
                 "give [height, width] or [height, width, channels]",
             ));
         }
@@ -325,7 +325,7 @@ fn check_vocabulary(
         return Err(Error::setting(
             "vocabulary.from",
             format!(
-                "takes a finished vocabulary, so nothing is learned with {}",
+                "a finished vocabulary is used as it is, which leaves no room for {}",
                 quoted_list(others)
             ),
             "leave those keys of [vocabulary] out, or leave \"from\" out",
@@ -481,13 +481,9 @@ fn check_output(table: OutputTable, base_dir: &Path) -> Result<Output> {
             &["list", "wide"],
         )?;
     }
-    let dir = not_empty(KEY, table.dir)?.ok_or_else(|| {
-        Error::setting(
-            KEY,
-            "missing",
-            "name the folder for the results, for example dir = \"out\"",
-        )
-    })?;
+    let named = table.dir.filter(|dir| !dir.is_empty());
+    let help = "name the folder for the results, for example dir = \"out\"";
+    let dir = named.ok_or_else(|| Error::setting(KEY, "missing", help))?;
     Ok(Output {
         dir: base_dir.join(dir),
     })
@@ -555,23 +551,19 @@ fn choose<T: Copy>(
     if let Some((_, value)) = known.iter().find(|(known, _)| *known == name) {
         return Ok(*value);
     }
-    let known: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+    let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
     if later.contains(&name) {
-        return Err(not_yet(key, &format!("\"{name}\""), &quoted_list(known)));
+        return Err(not_yet(key, &format!("\"{name}\""), &quoted_choice(&names)));
     }
-    let all = known.iter().chain(later).copied();
-    let can_be = format!(
-        "{} it can be {}",
-        if later.is_empty() {
-            ""
-        } else {
-            "in this version"
-        },
-        quoted_list(known.iter().copied())
-    );
-    let help = match nearest(name, all) {
-        Some(near) => format!("did you mean \"{near}\"? {}", can_be.trim()),
-        None => can_be.trim().to_owned(),
+    let choice = quoted_choice(&names);
+    let help = match nearest(name, names.iter().chain(later).copied()) {
+        Some(near) if later.contains(&near) => {
+            format!("did you mean \"{near}\"? This version does not have it yet, it has {choice}")
+        }
+        Some(near) if names.len() == 1 => format!("did you mean \"{near}\"?"),
+        Some(near) => format!("did you mean \"{near}\"? It can be {choice}"),
+        None if later.is_empty() => format!("it can be {choice}"),
+        None => format!("this version has {choice}"),
     };
     Err(Error::setting(
         key,

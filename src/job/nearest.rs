@@ -33,6 +33,16 @@ fn distance(typed: &str, word: &str) -> usize {
     }
 }
 
+/// Words in double quotes, of which one is to be chosen.
+pub(super) fn quoted_choice(words: &[&str]) -> String {
+    match words {
+        [rest @ .., last] if !rest.is_empty() => {
+            format!("{} or \"{last}\"", quoted_list(rest.iter().copied()))
+        }
+        words => quoted_list(words.iter().copied()),
+    }
+}
+
 /// Words in double quotes, joined by commas.
 pub(super) fn quoted_list<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     let quoted: Vec<String> = words
