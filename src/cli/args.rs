@@ -12,17 +12,21 @@ use clap_complete::Shell;
 
 const TOP_EXAMPLES: &str = "\
 Examples:
-  bovw import idx train-images.gz --labels train-labels.gz --out data   make shards of what you have
-  bovw inspect data/*.parquet                                           see what is in them
-  bovw plan job.toml                                                    check a job and see what it needs
-  bovw run job.toml                                                     run it; again, to continue
+  bovw import csv mnist.csv --out data    make shards of what you have
+  bovw inspect data/*.parquet             see what is in them
+  bovw plan job.toml                      check a job, see what it needs
+  bovw run job.toml                       run it; again, to continue
 
-Words: a patch is a window cut from an image; a word is one of the k patches that stand for all others; the words
-together are the vocabulary; a shard is one Parquet file of images, stored in row groups; a batch is the images that
-are worked on at once.
+Words:
+  patch       a window cut from an image
+  word        one of the k patches that stand for all others
+  vocabulary  all words together
+  shard       a Parquet file of images, stored in row groups
+  batch       the images that are worked on at once
 
-Exit status: 0 done, 1 failed, 2 bad usage or job, 3 done but with more bad images than allowed, 4 the output belongs
-to a different job, 130 interrupted.";
+Exit status:
+  0 done, 1 failed, 2 bad usage or job, 3 done but with more bad images than
+  allowed, 4 the output belongs to a different job, 130 interrupted";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
@@ -44,7 +48,8 @@ Examples:
 
 const IDX_EXAMPLES: &str = "\
 Examples:
-  bovw import idx train-images-idx3-ubyte.gz --labels train-labels-idx1-ubyte.gz --out data/mnist --name train";
+  bovw import idx t10k-images-idx3-ubyte.gz --out data/mnist --name test
+  bovw import idx images.idx --labels labels.idx --out data/mnist";
 
 const CSV_EXAMPLES: &str = "\
 Examples:
@@ -68,7 +73,7 @@ Examples:
 #[command(
     subcommand_required = true,
     arg_required_else_help = true,
-    max_term_width = 120
+    max_term_width = 100
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -93,7 +98,7 @@ pub(crate) struct GlobalArgs {
     /// Write nothing to stderr but errors
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
-    /// How progress is shown on stderr
+    /// Progress on stderr; auto: bars on a terminal, plain lines elsewhere
     #[arg(long, global = true, value_name = "HOW", value_enum, default_value_t = Progress::Auto)]
     pub(crate) progress: Progress,
     /// When colour is used; auto: on a terminal, unless NO_COLOR is set
@@ -114,41 +119,30 @@ impl GlobalArgs {
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Progress {
-    /// Bars on a terminal, plain lines elsewhere
     Auto,
-    /// A bar a stage
     Bar,
-    /// A line now and then
     Plain,
-    /// Nothing
     None,
 }
 
 /// When colour is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
-    /// On a terminal, unless NO_COLOR is set
     Auto,
-    /// Always
     Always,
-    /// Never
     Never,
 }
 
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a job: learn the vocabulary, then write a vector for every image
-    ///
-    /// Continues where an interrupted run of the same job stopped.
+    /// Run a job, from where it stopped if it was interrupted
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
-    /// Check a job and print it with every default, its stages, memory and sizes; write nothing
+    /// Check a job and print all that it would do; write nothing
     #[command(after_help = PLAN_EXAMPLES)]
     Plan(JobArgs),
     /// Say what is in a shard, a vocabulary or a features file
-    ///
-    /// Of a shard it also says which column is taken for the image, and why.
     #[command(after_help = INSPECT_EXAMPLES)]
     Inspect(InspectArgs),
     /// Make shards of the images you have
@@ -157,7 +151,7 @@ pub(crate) enum Command {
     /// Print completions for a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions(CompletionsArgs),
-    /// Print the manual page, or write one a command
+    /// Print the manual page
     Man(ManArgs),
 }
 
@@ -286,7 +280,7 @@ pub(crate) struct ImagesArgs {
     /// Image files, or folders to be searched for them
     #[arg(value_name = "PATH", required = true)]
     pub(crate) paths: Vec<PathBuf>,
-    /// Where an image's label comes from
+    /// Where an image's label comes from; folder: the name of its folder
     #[arg(long, value_name = "FROM", value_enum, default_value_t = ImageLabel::None)]
     pub(crate) label: ImageLabel,
     /// Fail at the first file that is not an image, instead of skipping it
@@ -299,9 +293,7 @@ pub(crate) struct ImagesArgs {
 /// Where an image file's label comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ImageLabel {
-    /// The name of its folder
     Folder,
-    /// It has none
     None,
 }
 

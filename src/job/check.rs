@@ -11,8 +11,9 @@ use super::file::{
     FeaturesTable, InputTable, JobFile, Memory, Number, OutputTable, PatchesTable, Pooling,
     RunTable, SampleTable, VocabularyTable,
 };
-use super::nearest::{nearest, quoted_list};
+use super::nearest::quoted_list;
 use super::paths::{join_pattern, refuse_output_among_inputs};
+use super::value::{MAX_WHOLE, choose, in_range, not_empty, not_yet, whole};
 use super::{
     Input, Io, Job, MaxBad, OnBadImage, Output, PerImage, RawShape, Run, Sampling, VocabularySource,
 };
@@ -28,11 +29,11 @@ const DEFAULT_PATCHES_PER_IMAGE: u64 = 100;
 const DEFAULT_N_INIT: u64 = 3;
 /// `vocabulary.max_iter` of a job that does not say: the notebook's.
 const DEFAULT_MAX_ITER: u64 = 300;
-/// `vocabulary.tol` of a job that does not say: scikit-learn's.
+/// `vocabulary.tol` of a job that does not say: the number that scikit-learn's KMeans has.
 const DEFAULT_TOL: f64 = 1e-4;
 /// `run.memory` of a job that does not say.
 const DEFAULT_MEMORY_BYTES: u64 = 1 << 30;
-/// Below this not even one small batch a stage fits beside the columns it is read from.
+/// Least `run.memory`: a choice, not a measurement; whether a job fits its memory is for `plan` to work out.
 pub const MIN_MEMORY_BYTES: u64 = 16 << 20;
 /// Most words a job may ask for: a vector of them is still only 4 MB.
 const MAX_WORDS: u64 = 1_000_000;
@@ -44,8 +45,6 @@ const MAX_IMAGE_SIDE: u64 = 65_535;
 const MAX_RAW_VALUES: u64 = i32::MAX as u64;
 /// Most worker threads a stage.
 const MAX_THREADS: u64 = 1024;
-/// Most of anything else: what TOML can write.
-const MAX_WHOLE: u64 = i64::MAX as u64;
 
 /// What the command line says apart from the job; each is laid over the job's key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -98,8 +97,6 @@ impl Overrides {
         }
     }
 }
-
-// Tables, in the order of the file.
 
 fn check_input(table: InputTable, base_dir: &Path) -> Result<Input> {
     let on_bad_image = match table.on_bad_image.as_deref() {
@@ -174,7 +171,7 @@ fn check_shape(shape: &[i64]) -> Result<RawShape> {
         _ => {
             return Err(Error::setting(
                 KEY,
-                format!("{shape:?} has {} numbers", shape.len()),
+                format!("{shape:?} is not a shape"),
                 "give [height, width] or [height, width, channels]",
             ));
         }
@@ -217,7 +214,7 @@ fn check_max_bad(max_bad: Option<Number>, on_bad_image: OnBadImage) -> Result<Ma
                 HELP,
             ));
         }
-        Some(Number::Real(share)) if share >= 1.0 && share <= 1.0 => MaxBad::Any,
+        Some(Number::Real(share)) if share.total_cmp(&1.0).is_eq() => MaxBad::Any,
         Some(Number::Real(share)) if (0.0..1.0).contains(&share) => MaxBad::Share(share),
         Some(Number::Real(share)) => {
             return Err(Error::setting(
@@ -325,7 +322,7 @@ fn check_vocabulary(
         return Err(Error::setting(
             "vocabulary.from",
             format!(
-                "takes a finished vocabulary, so nothing is learned with {}",
+                "a finished vocabulary is used as it is, which leaves no room for {}",
                 quoted_list(others)
             ),
             "leave those keys of [vocabulary] out, or leave \"from\" out",
@@ -481,13 +478,9 @@ fn check_output(table: OutputTable, base_dir: &Path) -> Result<Output> {
             &["list", "wide"],
         )?;
     }
-    let dir = not_empty(KEY, table.dir)?.ok_or_else(|| {
-        Error::setting(
-            KEY,
-            "missing",
-            "name the folder for the results, for example dir = \"out\"",
-        )
-    })?;
+    let named = table.dir.filter(|dir| !dir.is_empty());
+    let help = "name the folder for the results, for example dir = \"out\"";
+    let dir = named.ok_or_else(|| Error::setting(KEY, "missing", help))?;
     Ok(Output {
         dir: base_dir.join(dir),
     })
@@ -540,83 +533,5 @@ fn check_memory(memory: Option<&Memory>) -> Result<u64> {
             format!("give at least {}MiB", MIN_MEMORY_BYTES >> 20),
         )),
         Some(bytes) => Ok(bytes),
-    }
-}
-
-// Values.
-
-/// The member of `known` with that name; the names in `later` are of the contract, and not built yet.
-fn choose<T: Copy>(
-    key: &'static str,
-    name: &str,
-    known: &[(&str, T)],
-    later: &[&str],
-) -> Result<T> {
-    if let Some((_, value)) = known.iter().find(|(known, _)| *known == name) {
-        return Ok(*value);
-    }
-    let known: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
-    if later.contains(&name) {
-        return Err(not_yet(key, &format!("\"{name}\""), &quoted_list(known)));
-    }
-    let all = known.iter().chain(later).copied();
-    let can_be = format!(
-        "{} it can be {}",
-        if later.is_empty() {
-            ""
-        } else {
-            "in this version"
-        },
-        quoted_list(known.iter().copied())
-    );
-    let help = match nearest(name, all) {
-        Some(near) => format!("did you mean \"{near}\"? {}", can_be.trim()),
-        None => can_be.trim().to_owned(),
-    };
-    Err(Error::setting(
-        key,
-        format!("\"{name}\" is not known"),
-        help,
-    ))
-}
-
-fn not_yet(key: &'static str, typed: &str, works: &str) -> Error {
-    Error::setting(
-        key,
-        format!("{typed} is asked for, and this version of bovw does not have it yet"),
-        format!("this version has {works}"),
-    )
-}
-
-fn whole(key: &'static str, value: Option<i64>, default: u64, min: u64, max: u64) -> Result<u64> {
-    value.map_or(Ok(default), |value| in_range(key, value, min, max))
-}
-
-fn in_range(key: &'static str, value: i64, min: u64, max: u64) -> Result<u64> {
-    match u64::try_from(value) {
-        Ok(value) if (min..=max).contains(&value) => Ok(value),
-        _ => {
-            let range = if max == MAX_WHOLE {
-                format!("of at least {min}")
-            } else {
-                format!("from {min} to {max}")
-            };
-            Err(Error::setting(
-                key,
-                format!("{value} is not possible"),
-                format!("give a whole number {range}"),
-            ))
-        }
-    }
-}
-
-fn not_empty(key: &'static str, text: Option<String>) -> Result<Option<String>> {
-    match text {
-        Some(text) if text.is_empty() => Err(Error::setting(
-            key,
-            "is empty",
-            "give a name, or leave it out",
-        )),
-        text => Ok(text),
     }
 }

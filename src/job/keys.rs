@@ -2,7 +2,7 @@
 //!
 //! Looks at keys and types alone. Whether a value can work is `check`'s to say.
 
-use std::ops::Range;
+use std::borrow::Cow;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -38,6 +38,17 @@ pub(super) enum Kind {
     Wholes,
     /// "1GiB", or bytes.
     Memory,
+}
+
+impl TableKeys {
+    /// Its name as it is written above its keys.
+    pub(super) fn brackets(&self) -> String {
+        if self.is_list {
+            format!("[[{}]]", self.name)
+        } else {
+            format!("[{}]", self.name)
+        }
+    }
 }
 
 /// All tables and keys.
@@ -130,7 +141,7 @@ pub(super) fn parse(source: &Source) -> Result<toml::Table> {
         let table = TABLES
             .iter()
             .find(|table| table.name == name.get_ref().as_ref())
-            .ok_or_else(|| unknown_table(source, name))?;
+            .ok_or_else(|| unknown_table(source, name, value.get_ref()))?;
         check_table(source, table, value)?;
     }
     toml::from_str(source.text()).map_err(|e| source.syntax_error(&e))
@@ -166,10 +177,7 @@ fn check_entries(source: &Source, table: &TableKeys, entries: &DeTable<'_>) -> R
     Ok(())
 }
 
-type Entry<'a, 'i> = (
-    &'a Spanned<std::borrow::Cow<'i, str>>,
-    &'a Spanned<DeValue<'i>>,
-);
+type Entry<'a, 'i> = (&'a Spanned<Cow<'i, str>>, &'a Spanned<DeValue<'i>>);
 
 /// The first mistake in the file is the one that is reported, so that fixing goes from top to bottom.
 fn in_file_order<'a, 'i>(table: &'a DeTable<'i>) -> Vec<Entry<'a, 'i>> {
@@ -190,7 +198,7 @@ impl Kind {
             Kind::Shape => "[height, width] or [height, width, channels]",
             Kind::Grids => "[rows, columns], or a list of such grids",
             Kind::Wholes => "a whole number or a list of them",
-            Kind::Memory => "an amount of memory",
+            Kind::Memory => "an amount of memory, such as \"1GiB\"",
         }
     }
 
@@ -291,6 +299,12 @@ fn corrected(kind: Kind, value: &DeValue<'_>) -> Option<String> {
             texts[0].get_ref().as_str().map(toml_text)
         }
         (Kind::Size, DeValue::Integer(digits)) => Some(format!("[{0}, {0}]", digits.as_str())),
+        (Kind::Size, DeValue::String(text)) => {
+            let (height, width) = text.split_once(['x', ','])?;
+            let height: u32 = height.trim().parse().ok()?;
+            let width: u32 = width.trim().parse().ok()?;
+            Some(format!("[{height}, {width}]"))
+        }
         (Kind::Whole, DeValue::String(text)) => {
             text.trim().parse::<i64>().ok().map(|n| n.to_string())
         }
@@ -300,7 +314,6 @@ fn corrected(kind: Kind, value: &DeValue<'_>) -> Option<String> {
             .ok()
             .map(|_| text.trim().to_owned()),
         (Kind::Whole, DeValue::Float(digits)) => whole_of(digits.as_str()),
-        (Kind::Memory, _) => Some("\"1GiB\"".to_owned()),
         _ => None,
     }
 }
@@ -316,7 +329,7 @@ pub(super) fn toml_text(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-fn unknown_table(source: &Source, name: &Spanned<std::borrow::Cow<'_, str>>) -> Error {
+fn unknown_table(source: &Source, name: &Spanned<Cow<'_, str>>, value: &DeValue<'_>) -> Error {
     let typed = name.get_ref().as_ref();
     let names = TABLES.iter().map(|table| table.name);
     let help = if let Some(owner) = owner_of(typed) {
@@ -326,18 +339,15 @@ fn unknown_table(source: &Source, name: &Spanned<std::borrow::Cow<'_, str>>) -> 
     } else {
         format!("a job has the tables {}", quoted_list(names))
     };
-    source.error(
-        name.span(),
-        &format!("unknown table \"{typed}\""),
-        Some(help),
-    )
+    let message = if value.is_table() || value.is_array() {
+        format!("unknown table \"{typed}\"")
+    } else {
+        format!("unknown key \"{typed}\", in no table")
+    };
+    source.error(name.span(), &message, Some(help))
 }
 
-fn unknown_key(
-    source: &Source,
-    table: &TableKeys,
-    key: &Spanned<std::borrow::Cow<'_, str>>,
-) -> Error {
+fn unknown_key(source: &Source, table: &TableKeys, key: &Spanned<Cow<'_, str>>) -> Error {
     let typed = key.get_ref().as_ref();
     let names = table.keys.iter().map(|(name, _)| *name);
     let help = if let Some(owner) = owner_of(typed) {
@@ -345,9 +355,9 @@ fn unknown_key(
     } else if let Some(near) = nearest(typed, names.clone()) {
         format!("did you mean \"{near}\"?")
     } else {
-        format!("[{}] has the keys {}", table.name, quoted_list(names))
+        format!("{} has the keys {}", table.brackets(), quoted_list(names))
     };
-    let message = format!("unknown key \"{typed}\" in [{}]", table.name);
+    let message = format!("unknown key \"{typed}\" in {}", table.brackets());
     source.error(key.span(), &message, Some(help))
 }
 
@@ -358,22 +368,12 @@ fn owner_of(key: &str) -> Option<&'static str> {
 }
 
 fn not_a_table(source: &Source, table: &TableKeys, value: &Spanned<DeValue<'_>>) -> Error {
-    let name = table.name;
-    let (expected, help) = if table.is_list {
-        (
-            "a list of tables",
-            format!("write [[{name}]], once for each"),
-        )
+    let expected = if table.is_list {
+        "a list of tables"
     } else {
-        (
-            "a table",
-            format!("write [{name}] once, and its keys below it"),
-        )
+        "a table"
     };
-    let span: Range<usize> = value.span();
-    let message = format!(
-        "{name}: expected {expected}, found {}",
-        found(value.get_ref())
-    );
-    source.error(span, &message, Some(help))
+    let found = found(value.get_ref());
+    let message = format!("{}: expected {expected}, found {found}", table.name);
+    source.error(value.span(), &message, Some(source.spell_table(table)))
 }

@@ -11,6 +11,7 @@ mod paths;
 pub mod resolved;
 mod set;
 mod source;
+mod value;
 
 use std::path::PathBuf;
 

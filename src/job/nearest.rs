@@ -8,10 +8,18 @@ pub(super) fn nearest<'a>(
     let typed = typed.to_lowercase();
     known
         .into_iter()
-        .map(|word| (distance(&typed, word), word))
-        .min_by_key(|&(distance, _)| distance)
-        .filter(|&(distance, word)| distance * 3 <= typed.chars().count().max(word.chars().count()))
-        .map(|(_, word)| word)
+        .map(|word| {
+            (
+                distance(&typed, word),
+                strsim::osa_distance(&typed, word),
+                word,
+            )
+        })
+        .min_by_key(|&(distance, n_edits, _)| (distance, n_edits))
+        .filter(|&(distance, _, word)| {
+            distance * 3 <= typed.chars().count().max(word.chars().count())
+        })
+        .map(|(_, _, word)| word)
 }
 
 fn distance(typed: &str, word: &str) -> usize {
@@ -22,6 +30,16 @@ fn distance(typed: &str, word: &str) -> usize {
         1
     } else {
         strsim::osa_distance(typed, word)
+    }
+}
+
+/// Words in double quotes, of which one is to be chosen.
+pub(super) fn quoted_choice(words: &[&str]) -> String {
+    match words {
+        [rest @ .., last] if !rest.is_empty() => {
+            format!("{} or \"{last}\"", quoted_list(rest.iter().copied()))
+        }
+        words => quoted_list(words.iter().copied()),
     }
 }
 

@@ -61,8 +61,8 @@ pub(super) fn refuse_output_among_inputs(patterns: &[String], output_dir: &Path)
             return Err(Error::setting(
                 "output.dir",
                 format!(
-                    "{} is where input.files look for images ({}), so a second run would read its own results",
-                    output_dir.display(),
+                    "results in {} would be found by the glob {} of input.files when the job is run again",
+                    tidy(output_dir).display(),
                     pattern.display()
                 ),
                 "choose a folder outside, or narrow the glob",

@@ -1,10 +1,11 @@
 //! A piece of TOML with its origin, so that every complaint about it can point at the place.
 //!
-//! Knows text and positions; must never know which keys a job has.
+//! Knows text and positions; must never decide what is right.
 
 use std::ops::Range;
 use std::path::Path;
 
+use super::keys::TableKeys;
 use crate::error::{Error, Result};
 
 /// Longest piece of a source line that a message quotes, in characters.
@@ -65,6 +66,16 @@ impl Source {
         }
     }
 
+    /// How the user would give keys of `table` here.
+    pub(super) fn spell_table(&self, table: &TableKeys) -> String {
+        match (self.has_lines, table.is_list) {
+            (true, true) => format!("write {}, once for each", table.brackets()),
+            (true, false) => format!("write {} once, and its keys below it", table.brackets()),
+            (false, true) => format!("write --set '{}=[{{KEY = VALUE}}]'", table.name),
+            (false, false) => format!("write --set {}.KEY=VALUE", table.name),
+        }
+    }
+
     /// A complaint about the bytes in `span`.
     pub(super) fn error(&self, span: Range<usize>, message: &str, help: Option<String>) -> Error {
         let (line, message) = if self.has_lines {
@@ -87,7 +98,26 @@ impl Source {
     /// What the TOML parser complains about.
     pub(super) fn syntax_error(&self, error: &toml::de::Error) -> Error {
         let span = error.span().unwrap_or(0..0);
-        self.error(span, &format!("not TOML: {}", error.message()), None)
+        let marked = self.text.get(span.clone()).unwrap_or_default().trim();
+        // The parser's own words for the commonest slips are hard to read; an unknown wording passes as it is.
+        let (message, help) = match error.message() {
+            "duplicate key" => (format!("\"{marked}\" is there twice"), None),
+            message if message.starts_with("string values must be quoted") && marked.is_empty() => {
+                ("the value is missing".to_owned(), None)
+            }
+            message if message.starts_with("string values must be quoted") => {
+                let help = "text is written in double quotes".to_owned();
+                (
+                    "not TOML: this is neither a number nor text in quotes".to_owned(),
+                    Some(help),
+                )
+            }
+            message if message.starts_with("invalid basic string, expected `\"`") => {
+                ("not TOML: the closing quote is missing".to_owned(), None)
+            }
+            message => (format!("not TOML: {message}"), None),
+        };
+        self.error(span, &message, help)
     }
 }
 
