@@ -1,6 +1,7 @@
 //! `bovw`: image collections of any size in, bag-of-patches vectors out.
 
 pub mod error;
+pub mod import;
 pub mod job;
 pub mod kernel;
 
