@@ -10,10 +10,10 @@ use std::path::PathBuf;
 
 use crate::error::{Error, Result};
 
-// csv
+pub mod csv;
 mod grey;
 pub mod idx;
-// images
+pub mod images;
 pub mod shards;
 mod source;
 
@@ -22,7 +22,7 @@ pub use grey::{MAX_PIXELS, MAX_SIDE};
 /// Rows in a shard where the user does not say.
 pub const DEFAULT_ROWS_PER_SHARD: u64 = 10_000;
 /// The largest number of names in a class label; more are kept as plain values.
-pub const MAX_CLASSES: usize = 10_000;
+pub const MAX_CLASSES: usize = 32_768;
 /// The most skipped files that a [`Summary`] lists by name; the others are only counted.
 pub const MAX_SKIPPED_LISTED: usize = 10_000;
 /// Images between two reports of progress.

@@ -141,6 +141,11 @@ impl ShardWriter {
         Ok(())
     }
 
+    /// Images added so far.
+    pub fn images(&self) -> u64 {
+        self.images
+    }
+
     /// Writes what is left and gives all shards their names.
     pub fn finish(mut self) -> Result<Written> {
         if self.images == 0 {
