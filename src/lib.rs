@@ -26,6 +26,7 @@ pub mod kernel;
 pub mod job;
 pub mod shard;
 pub mod flow;
+pub mod import;
 pub mod stages;
 pub mod passes;
 

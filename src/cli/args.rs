@@ -235,8 +235,8 @@ pub(crate) struct CsvArgs {
     /// The CSV file
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
-    /// Label column: first, last, none, or its name in the header
-    #[arg(long, value_name = "COLUMN", default_value = "last")]
+    /// Label column: detect, first, last, none, or its name in the header
+    #[arg(long, value_name = "COLUMN", default_value = "detect")]
     pub(crate) label: LabelColumn,
     /// Rows of pixels in an image; without it images are square
     #[arg(long, value_name = "PIXELS", requires = "width", value_parser = clap::value_parser!(u32).range(1..))]
@@ -251,6 +251,8 @@ pub(crate) struct CsvArgs {
 /// Which column of a CSV file holds the label.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum LabelColumn {
+    /// The one that looks like it.
+    Detect,
     /// The first.
     First,
     /// The last.
@@ -266,6 +268,7 @@ impl FromStr for LabelColumn {
 
     fn from_str(text: &str) -> Result<LabelColumn, Infallible> {
         Ok(match text {
+            "detect" => LabelColumn::Detect,
             "first" => LabelColumn::First,
             "last" => LabelColumn::Last,
             "none" => LabelColumn::None,
@@ -281,7 +284,7 @@ pub(crate) struct ImagesArgs {
     #[arg(value_name = "PATH", required = true)]
     pub(crate) paths: Vec<PathBuf>,
     /// Where an image's label comes from; folder: the name of its folder
-    #[arg(long, value_name = "FROM", value_enum, default_value_t = ImageLabel::None)]
+    #[arg(long, value_name = "FROM", value_enum, default_value_t = ImageLabel::Detect)]
     pub(crate) label: ImageLabel,
     /// Fail at the first file that is not an image, instead of skipping it
     #[arg(long)]

@@ -8,7 +8,7 @@ use bovw::import::{self, Summary, Target, Watch, csv, idx, images};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::args::{GlobalArgs, ImageLabel, Import, Progress as How, ShardArgs};
+use super::args::{GlobalArgs, ImageLabel, Import, LabelColumn, Progress as How, ShardArgs};
 use super::output::{bytes, count, print, print_json, table};
 use super::process::{self, INTERRUPTED};
 use super::style::Style;
@@ -37,9 +37,13 @@ pub(crate) fn import(args: &Import, global: &GlobalArgs) -> Result<()> {
         }
         Import::Csv(args) => {
             let mut options = csv::Options::new(&args.file);
-            if let Some(label) = &args.label {
-                options.label = label.clone();
-            }
+            options.label = match &args.label {
+                LabelColumn::Detect => csv::LabelColumn::Detect,
+                LabelColumn::First => csv::LabelColumn::First,
+                LabelColumn::Last => csv::LabelColumn::Last,
+                LabelColumn::None => csv::LabelColumn::None,
+                LabelColumn::Name(name) => csv::LabelColumn::Named(name.clone()),
+            };
             options.height = args.height;
             options.width = args.width;
             csv::import(&options, &target(&args.shards), &watch)
@@ -47,6 +51,7 @@ pub(crate) fn import(args: &Import, global: &GlobalArgs) -> Result<()> {
         Import::Images(args) => {
             let mut options = images::Options::new(args.paths.clone());
             options.label = match args.label {
+                ImageLabel::Detect => images::FolderLabel::Detect,
                 ImageLabel::Folder => images::FolderLabel::Folder,
                 ImageLabel::None => images::FolderLabel::None,
             };

@@ -38,7 +38,7 @@ pub fn run(job: &Job, fresh: bool, watch: Watch<'_>) -> Result<Outcome> {
     let start = Instant::now();
     watch.progress.enter(Phase::Opening);
     let plan = Plan::new(job)?;
-    let (dir, found) = RunDir::open(job, &plan.input, fresh)?;
+    let (dir, found) = RunDir::open(&plan, fresh)?;
     let mut state = match found {
         Found::Done(manifest) => {
             check_bad(job, &manifest)?;

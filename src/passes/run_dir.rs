@@ -6,12 +6,15 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::job::{Job, resolved};
+use crate::job::{Job, VocabularySource, resolved};
 use crate::shard::input::InputSet;
 use crate::shard::manifest::{
     FEATURES_DIR, FORMAT, InputState, MANIFEST_FILE, Manifest, STATE_FILE, State, VOCABULARY_FILE,
+    hash_file,
 };
 use crate::shard::whole;
+
+use super::plan::Plan;
 
 /// The lock's name in a run's directory. It stays; only whoever holds it is in the way.
 const LOCK_FILE: &str = ".bovw-lock";
@@ -34,15 +37,15 @@ pub enum Found {
 
 impl RunDir {
     /// Makes the directory if need be, locks it, and finds what is there. `fresh` removes what an earlier run left.
-    pub fn open(job: &Job, input: &InputSet, fresh: bool) -> Result<(RunDir, Found)> {
-        let path = job.output.dir.clone();
+    pub fn open(plan: &Plan, fresh: bool) -> Result<(RunDir, Found)> {
+        let path = plan.job.output.dir.clone();
         whole::create_dir(&path)?;
         let lock = lock(&path)?;
         let dir = RunDir { path, _lock: lock };
         if fresh {
             dir.clear()?;
         }
-        let found = dir.find(job, input)?;
+        let found = dir.find(plan)?;
         whole::create_dir(&dir.path.join(FEATURES_DIR))?;
         whole::remove_leftovers(&dir.path)?;
         whole::remove_leftovers(&dir.path.join(FEATURES_DIR))?;
@@ -60,8 +63,8 @@ impl RunDir {
         remove(&self.path.join(STATE_FILE))
     }
 
-    fn find(&self, job: &Job, input: &InputSet) -> Result<Found> {
-        let fresh = new_state(job, input);
+    fn find(&self, plan: &Plan) -> Result<Found> {
+        let fresh = new_state(plan)?;
         if let Some(state) = State::read(&self.path)? {
             self.check_same(&fresh, &state.identity, &state.job, &state.inputs)?;
             return Ok(Found::State(self.without_lost(state)));
@@ -149,12 +152,18 @@ impl RunDir {
 }
 
 /// A run that has done nothing yet.
-fn new_state(job: &Job, input: &InputSet) -> State {
-    State {
+fn new_state(plan: &Plan) -> Result<State> {
+    let mut identity = resolved::identity(&plan.job);
+    if let VocabularySource::From(path) = &plan.job.vocabulary {
+        // Other words under the same name make another job.
+        identity = format!("{identity}+{}", hash_file(path)?);
+    }
+    Ok(State {
         format: FORMAT,
-        identity: resolved::identity(job),
-        job: resolved::to_json(job),
-        inputs: input
+        identity,
+        job: resolved::to_json(&plan.job),
+        inputs: plan
+            .input
             .shards
             .iter()
             .map(|shard| InputState {
@@ -166,7 +175,7 @@ fn new_state(job: &Job, input: &InputSet) -> State {
         vocabulary: None,
         learning: None,
         features: std::collections::BTreeMap::new(),
-    }
+    })
 }
 
 /// Outputs must not be inputs of the next run: refuses a directory that holds inputs or whose files a glob would match.

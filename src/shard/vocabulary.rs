@@ -100,8 +100,8 @@ pub fn write(path: &Path, vocabulary: &Vocabulary, job: &serde_json::Value) -> R
     let file = WholeWriter::create(path)?;
     let failed = |error| Error::file(path, format!("cannot be written: {error}"));
     let batch = record_batch(vocabulary);
-    let mut writer =
-        ArrowWriter::try_new(file, batch.schema(), Some(properties)).map_err(failed)?;
+    let schema = with_metadata(&batch.schema(), &key_values);
+    let mut writer = ArrowWriter::try_new(file, schema, Some(properties)).map_err(failed)?;
     writer.write(&batch).map_err(failed)?;
     writer.into_inner().map_err(failed)?.finish()
 }

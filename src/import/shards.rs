@@ -1,0 +1,669 @@
+//! Writes images as Parquet shards in Hugging Face's layout, `NAME-00000-of-00006.parquet` and so on.
+//!
+//! The image column is stored plain and uncompressed, as Hugging Face does: images are compressed already, and a mapped
+//! shard is then read without a copy. Shards are written under temporary names and get their own all together, at the
+//! end. Memory is bounded by one row group. It must never leave a file behind, temporary or not, unless all are whole.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BinaryBuilder, Int64Builder, RecordBatch, StringBuilder, StructArray,
+};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+use serde_json::json;
+use tempfile::{NamedTempFile, TempPath};
+
+use super::Target;
+use crate::error::{Error, Result};
+
+/// The most rows in a row group, so that a sample of rows can skip the others.
+pub const ROW_GROUP_MAX_ROWS: usize = 1000;
+/// The most image bytes in a row group of several rows: what a reader, and this writer, hold at once.
+pub const ROW_GROUP_MAX_BYTES: usize = 32 << 20;
+/// Image bytes after which a shard is full even if it has fewer rows than asked for; about what Hugging Face uses.
+pub const SHARD_MAX_BYTES: u64 = 512 << 20;
+/// The largest encoded image. Parquet's own limit is 2 GiB a page.
+pub const MAX_IMAGE_BYTES: usize = 256 << 20;
+/// The longest shard name prefix; with the numbers it stays under the 255 bytes that file systems allow.
+pub const MAX_NAME_BYTES: usize = 200;
+/// Digits of a shard number, unless there are more shards than that.
+const NUMBER_DIGITS: usize = 5;
+
+/// What the label column of an import holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Labels {
+    /// There is none.
+    None,
+    /// Indices into these names.
+    Classes(Vec<String>),
+    /// Whole numbers that are not classes.
+    Numbers,
+    /// Text that is not a class.
+    Text,
+}
+
+/// The label of one image; of the kind that the writer was made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Label<'a> {
+    /// The import has no labels.
+    None,
+    /// A class, or a number.
+    Number(i64),
+    /// Text.
+    Text(&'a str),
+}
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The shards, in order.
+    pub shards: Vec<PathBuf>,
+    /// Rows of all shards together.
+    pub images: u64,
+    /// Bytes of all shards together.
+    pub bytes: u64,
+}
+
+/// Writes images one by one, as they come. Dropped before [`ShardWriter::finish`], it removes what it wrote.
+#[derive(Debug)]
+pub struct ShardWriter {
+    target: Target,
+    schema: SchemaRef,
+    properties: WriterProperties,
+    pending: Pending,
+    open: Option<OpenShard>,
+    closed: Vec<TempPath>,
+    images: u64,
+    bytes: u64,
+    // Declared after the files, and so dropped after them: a folder must be empty to be removed.
+    dirs: CreatedDirs,
+}
+
+#[derive(Debug)]
+struct OpenShard {
+    writer: ArrowWriter<NamedTempFile>,
+    rows: u64,
+    image_bytes: u64,
+}
+
+impl ShardWriter {
+    /// A writer of shards whose labels are `labels`. Makes the output folder, and checks that nothing is in the way.
+    pub fn create(target: &Target, labels: &Labels) -> Result<ShardWriter> {
+        check_target(target)?;
+        let dirs = CreatedDirs::create(&target.out)?;
+        if let (Some(shard), false) = (existing_shards(target)?.first(), target.overwrite) {
+            return Err(in_the_way(target, shard));
+        }
+        let pending = Pending::new(labels);
+        Ok(ShardWriter {
+            target: target.clone(),
+            schema: pending.schema(),
+            properties: writer_properties(labels),
+            pending,
+            open: None,
+            closed: Vec::new(),
+            images: 0,
+            bytes: 0,
+            dirs,
+        })
+    }
+
+    /// Adds one encoded image. `path` names it for the reader; nobody opens it.
+    ///
+    /// # Panics
+    /// If `label` is not of the kind that the writer was made for.
+    pub fn push(&mut self, image: &[u8], path: Option<&str>, label: Label<'_>) -> Result<()> {
+        if image.len() > MAX_IMAGE_BYTES {
+            return Err(Error::Data {
+                message: format!(
+                    "image {} has {} bytes; at most {MAX_IMAGE_BYTES} are possible",
+                    self.images,
+                    image.len()
+                ),
+                help: None,
+            });
+        }
+        if self.shard_is_full(image.len()) {
+            self.close_shard()?;
+        } else if self.pending.is_full(image.len()) {
+            self.write_row_group()?;
+        }
+        self.pending.push(image, path, label);
+        self.images += 1;
+        Ok(())
+    }
+
+    /// Images added so far.
+    pub fn images(&self) -> u64 {
+        self.images
+    }
+
+    /// Writes what is left and gives all shards their names.
+    pub fn finish(mut self) -> Result<Written> {
+        if self.images == 0 {
+            return Err(Error::Data {
+                message: "there are no images to write".to_owned(),
+                help: None,
+            });
+        }
+        self.close_shard()?;
+        let shards = publish(&self.target, std::mem::take(&mut self.closed))?;
+        self.dirs.keep(&self.target.out)?;
+        Ok(Written {
+            shards,
+            images: self.images,
+            bytes: self.bytes,
+        })
+    }
+
+    fn shard_is_full(&self, next_bytes: usize) -> bool {
+        let (rows, bytes) = self
+            .open
+            .as_ref()
+            .map_or((0, 0), |open| (open.rows, open.image_bytes));
+        let rows = rows + self.pending.rows as u64;
+        let bytes = bytes + self.pending.image_bytes as u64;
+        rows >= self.target.rows_per_shard
+            || (rows > 0 && bytes + next_bytes as u64 > SHARD_MAX_BYTES)
+    }
+
+    fn write_row_group(&mut self) -> Result<()> {
+        if self.pending.rows == 0 {
+            return Ok(());
+        }
+        let open = match &mut self.open {
+            Some(open) => open,
+            closed => closed.insert(OpenShard {
+                writer: open_shard(&self.target, &self.schema, &self.properties)?,
+                rows: 0,
+                image_bytes: 0,
+            }),
+        };
+        open.rows += self.pending.rows as u64;
+        open.image_bytes += self.pending.image_bytes as u64;
+        let batch = self.pending.take(&self.schema);
+        open.writer
+            .write(&batch)
+            .and_then(|()| open.writer.flush())
+            .map_err(|e| write_error(&self.target.out, e))
+    }
+
+    fn close_shard(&mut self) -> Result<()> {
+        self.write_row_group()?;
+        let Some(open) = self.open.take() else {
+            return Ok(());
+        };
+        let out = &self.target.out;
+        let file = open.writer.into_inner().map_err(|e| write_error(out, e))?;
+        let written = file.as_file();
+        self.bytes += written
+            .sync_all()
+            .and_then(|()| written.metadata())
+            .map_err(|source| Error::io(out, "write a shard", source))?
+            .len();
+        self.closed.push(file.into_temp_path());
+        Ok(())
+    }
+}
+
+/// The rows of the next row group.
+#[derive(Debug)]
+struct Pending {
+    rows: usize,
+    image_bytes: usize,
+    bytes: BinaryBuilder,
+    path: StringBuilder,
+    label: LabelBuilder,
+}
+
+#[derive(Debug)]
+enum LabelBuilder {
+    None,
+    Number(Int64Builder),
+    Text(StringBuilder),
+}
+
+impl Pending {
+    fn new(labels: &Labels) -> Pending {
+        Pending {
+            rows: 0,
+            image_bytes: 0,
+            bytes: BinaryBuilder::new(),
+            path: StringBuilder::new(),
+            label: match labels {
+                Labels::None => LabelBuilder::None,
+                Labels::Classes(_) | Labels::Numbers => LabelBuilder::Number(Int64Builder::new()),
+                Labels::Text => LabelBuilder::Text(StringBuilder::new()),
+            },
+        }
+    }
+
+    fn schema(&self) -> SchemaRef {
+        let image = Field::new("image", DataType::Struct(image_fields()), true);
+        let label = match self.label {
+            LabelBuilder::None => None,
+            LabelBuilder::Number(_) => Some(DataType::Int64),
+            LabelBuilder::Text(_) => Some(DataType::Utf8),
+        };
+        let label = label.map(|data_type| Field::new("label", data_type, true));
+        Arc::new(Schema::new(
+            [Some(image), label]
+                .into_iter()
+                .flatten()
+                .collect::<Fields>(),
+        ))
+    }
+
+    fn is_full(&self, next_bytes: usize) -> bool {
+        self.rows >= ROW_GROUP_MAX_ROWS
+            || (self.rows > 0 && self.image_bytes + next_bytes > ROW_GROUP_MAX_BYTES)
+    }
+
+    fn push(&mut self, image: &[u8], path: Option<&str>, label: Label<'_>) {
+        match (&mut self.label, label) {
+            (LabelBuilder::None, Label::None) => {}
+            (LabelBuilder::Number(builder), Label::Number(number)) => builder.append_value(number),
+            (LabelBuilder::Text(builder), Label::Text(text)) => builder.append_value(text),
+            (_, label) => {
+                panic!("{label:?} is not the kind of label that this writer was made for")
+            }
+        }
+        self.bytes.append_value(image);
+        self.path.append_option(path);
+        self.rows += 1;
+        self.image_bytes += image.len();
+    }
+
+    fn take(&mut self, schema: &SchemaRef) -> RecordBatch {
+        let image = StructArray::new(
+            image_fields(),
+            vec![
+                Arc::new(self.bytes.finish()) as ArrayRef,
+                Arc::new(self.path.finish()),
+            ],
+            None,
+        );
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(image)];
+        match &mut self.label {
+            LabelBuilder::None => {}
+            LabelBuilder::Number(builder) => columns.push(Arc::new(builder.finish())),
+            LabelBuilder::Text(builder) => columns.push(Arc::new(builder.finish())),
+        }
+        self.rows = 0;
+        self.image_bytes = 0;
+        RecordBatch::try_new(schema.clone(), columns).expect("the columns are built to the schema")
+    }
+}
+
+fn image_fields() -> Fields {
+    Fields::from(vec![
+        Field::new("bytes", DataType::Binary, true),
+        Field::new("path", DataType::Utf8, true),
+    ])
+}
+
+fn writer_properties(labels: &Labels) -> WriterProperties {
+    let mut builder = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_key_value_metadata(Some(vec![KeyValue::new(
+            "huggingface".to_owned(),
+            huggingface_info(labels),
+        )]));
+    for leaf in ["bytes", "path"] {
+        let column = ColumnPath::new(vec!["image".to_owned(), leaf.to_owned()]);
+        builder = builder
+            .set_column_compression(column.clone(), Compression::UNCOMPRESSED)
+            .set_column_encoding(column.clone(), Encoding::PLAIN)
+            .set_column_dictionary_enabled(column.clone(), false)
+            .set_column_statistics_enabled(column, EnabledStatistics::None);
+    }
+    builder.build()
+}
+
+/// The value of the `huggingface` key, from which `datasets` restores the images and the names of the classes.
+fn huggingface_info(labels: &Labels) -> String {
+    let mut features = json!({ "image": { "_type": "Image" } });
+    match labels {
+        Labels::None => {}
+        Labels::Classes(names) => {
+            features["label"] = json!({ "names": names, "_type": "ClassLabel" });
+        }
+        Labels::Numbers => features["label"] = json!({ "dtype": "int64", "_type": "Value" }),
+        Labels::Text => features["label"] = json!({ "dtype": "string", "_type": "Value" }),
+    }
+    json!({ "info": { "features": features } }).to_string()
+}
+
+fn open_shard(
+    target: &Target,
+    schema: &SchemaRef,
+    properties: &WriterProperties,
+) -> Result<ArrowWriter<NamedTempFile>> {
+    let prefix = format!(".{}-", target.name);
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(&prefix).suffix(".parquet.tmp");
+    // A temporary file is private by default; a shard is as readable as any other file that the user makes.
+    #[cfg(unix)]
+    let mode: fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    #[cfg(unix)]
+    builder.permissions(mode);
+    let file = builder
+        .tempfile_in(&target.out)
+        .map_err(|source| Error::io(&target.out, "make a file", source))?;
+    ArrowWriter::try_new(file, schema.clone(), Some(properties.clone()))
+        .map_err(|e| write_error(&target.out, e))
+}
+
+fn write_error(out: &Path, error: ParquetError) -> Error {
+    let source = match error {
+        ParquetError::External(inner) => match inner.downcast::<std::io::Error>() {
+            Ok(io) => *io,
+            Err(other) => std::io::Error::other(other),
+        },
+        other => std::io::Error::other(other),
+    };
+    Error::io(out, "write a shard", source)
+}
+
+/// Renames the finished files, which are on the disk already, in order; then removes the shards that they replace.
+fn publish(target: &Target, files: Vec<TempPath>) -> Result<Vec<PathBuf>> {
+    let replaced = existing_shards(target)?;
+    if let (Some(shard), false) = (replaced.first(), target.overwrite) {
+        return Err(in_the_way(target, shard));
+    }
+    let total = files.len();
+    let mut shards = Vec::with_capacity(total);
+    for (index, file) in files.into_iter().enumerate() {
+        let shard = target.out.join(shard_name(&target.name, index, total));
+        if let Err(e) = file.persist(&shard) {
+            for shard in &shards {
+                // The rename's error is the one to report; a shard that cannot be removed is listed in the folder.
+                let _ = fs::remove_file(shard);
+            }
+            return Err(Error::io(&shard, "rename a finished file to", e.error));
+        }
+        shards.push(shard);
+    }
+    for old in replaced.iter().filter(|old| !shards.contains(old)) {
+        fs::remove_file(old).map_err(|source| Error::io(old, "remove", source))?;
+    }
+    sync_dir(&target.out)?;
+    Ok(shards)
+}
+
+fn shard_name(name: &str, index: usize, total: usize) -> String {
+    let digits = total.to_string().len().max(NUMBER_DIGITS);
+    format!("{name}-{index:0digits$}-of-{total:0digits$}.parquet")
+}
+
+fn is_shard_name(file_name: &str, name: &str) -> bool {
+    let is_number =
+        |text: &str| text.len() >= NUMBER_DIGITS && text.bytes().all(|b| b.is_ascii_digit());
+    file_name
+        .strip_prefix(name)
+        .and_then(|rest| rest.strip_prefix('-'))
+        .and_then(|rest| rest.strip_suffix(".parquet"))
+        .and_then(|rest| rest.split_once("-of-"))
+        .is_some_and(|(index, total)| is_number(index) && is_number(total))
+}
+
+/// Shards of the target's name that are in its folder, sorted.
+fn existing_shards(target: &Target) -> Result<Vec<PathBuf>> {
+    let read_error = |source| Error::io(&target.out, "read the folder", source);
+    let mut shards = Vec::new();
+    for entry in fs::read_dir(&target.out).map_err(read_error)? {
+        let name = entry.map_err(read_error)?.file_name();
+        if name
+            .to_str()
+            .is_some_and(|file| is_shard_name(file, &target.name))
+        {
+            shards.push(target.out.join(name));
+        }
+    }
+    shards.sort();
+    Ok(shards)
+}
+
+fn in_the_way(target: &Target, shard: &Path) -> Error {
+    let name = shard.file_name().unwrap_or_default().display();
+    Error::OtherJob {
+        dir: target.out.clone(),
+        message: format!("holds shards of this name already: {name}"),
+        help: Some(
+            "--overwrite replaces all of them; --name, or another --out, keeps them".to_owned(),
+        ),
+    }
+}
+
+fn check_target(target: &Target) -> Result<()> {
+    let name = &target.name;
+    let problem = if name.is_empty() {
+        "is empty"
+    } else if name.len() > MAX_NAME_BYTES {
+        "is too long; 200 bytes are possible"
+    } else if name.starts_with('.') {
+        "starts with a dot, which hides the shards"
+    } else if name.contains(|c: char| c.is_control() || r#"/\*?[]{}:"<>|"#.contains(c)) {
+        "cannot be part of a file name that a job's input.files is to match; use letters, digits, - and _"
+    } else if target.rows_per_shard == 0 {
+        return Err(Error::Usage {
+            message: "--rows-per-shard 0: a shard needs at least 1 row".to_owned(),
+        });
+    } else {
+        return Ok(());
+    };
+    Err(Error::Usage {
+        message: format!("--name {name:?} {problem}"),
+    })
+}
+
+/// The folders that had to be made, innermost last. Dropped without [`CreatedDirs::keep`], it removes them again.
+#[derive(Debug)]
+struct CreatedDirs(Vec<PathBuf>);
+
+impl CreatedDirs {
+    fn create(out: &Path) -> Result<CreatedDirs> {
+        let mut missing: Vec<PathBuf> = out
+            .ancestors()
+            .filter(|dir| !dir.as_os_str().is_empty())
+            .take_while(|dir| !dir.exists())
+            .map(Path::to_owned)
+            .collect();
+        missing.reverse();
+        let dirs = CreatedDirs(missing);
+        fs::create_dir_all(out).map_err(|source| Error::io(out, "create the folder", source))?;
+        Ok(dirs)
+    }
+
+    /// Makes sure that the folders, too, outlive a power cut.
+    fn keep(&mut self, out: &Path) -> Result<()> {
+        for dir in std::mem::take(&mut self.0) {
+            let parent = dir.parent().filter(|dir| !dir.as_os_str().is_empty());
+            sync_dir(parent.unwrap_or(Path::new(".")))?;
+        }
+        sync_dir(out)
+    }
+}
+
+impl Drop for CreatedDirs {
+    fn drop(&mut self) {
+        for dir in self.0.iter().rev() {
+            // Only an empty folder goes; what someone else put there stays.
+            let _ = fs::remove_dir(dir);
+        }
+    }
+}
+
+fn sync_dir(dir: &Path) -> Result<()> {
+    // Windows cannot open a folder as a file; it has no such call.
+    if cfg!(unix) {
+        File::open(dir)
+            .and_then(|dir| dir.sync_all())
+            .map_err(|source| Error::io(dir, "sync the folder", source))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(out: &Path) -> Target {
+        Target {
+            rows_per_shard: 3,
+            ..Target::new(out)
+        }
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn write(target: &Target, rows: usize) -> Result<Written> {
+        let mut writer = ShardWriter::create(target, &Labels::None)?;
+        for _ in 0..rows {
+            writer.push(b"image", None, Label::None)?;
+        }
+        writer.finish()
+    }
+
+    #[test]
+    fn shards_are_named_by_number_and_total() {
+        let dir = tempfile::tempdir().unwrap();
+        let written = write(&target(dir.path()), 7).unwrap();
+        let expected = [0, 1, 2].map(|i| format!("images-0000{i}-of-00003.parquet"));
+        assert_eq!(names(dir.path()), expected);
+        assert_eq!(written.shards, expected.map(|name| dir.path().join(name)));
+        assert_eq!(written.images, 7);
+        let sizes = written.shards.iter().map(|s| s.metadata().unwrap().len());
+        assert_eq!(written.bytes, sizes.sum::<u64>());
+    }
+
+    #[test]
+    fn names_of_very_many_shards_still_sort_by_number() {
+        assert_eq!(shard_name("a", 7, 100_000), "a-000007-of-100000.parquet");
+        assert!(is_shard_name("a-000007-of-100000.parquet", "a"));
+        assert!(!is_shard_name("a-b-00000-of-00001.parquet", "a"));
+        assert!(!is_shard_name("a-00000-of-00001.parquet.tmp", "a"));
+        assert!(!is_shard_name("a-0-of-1.parquet", "a"));
+    }
+
+    #[test]
+    fn a_full_last_shard_is_not_followed_by_an_empty_one() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(write(&target(dir.path()), 6).unwrap().shards.len(), 2);
+    }
+
+    #[test]
+    fn existing_shards_are_refused_and_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        write(&target(dir.path()), 4).unwrap();
+        let before = names(dir.path());
+        let error = write(&target(dir.path()), 1).unwrap_err();
+        assert_eq!(error.exit_code(), 4);
+        assert!(
+            error.to_string().contains("images-00000-of-00002.parquet"),
+            "{error}"
+        );
+        assert!(error.to_string().contains("--overwrite"), "{error}");
+        assert_eq!(names(dir.path()), before);
+    }
+
+    #[test]
+    fn overwriting_leaves_no_old_shard_and_no_other_name_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        write(&target(dir.path()), 9).unwrap();
+        fs::write(dir.path().join("other-00000-of-00001.parquet"), "x").unwrap();
+        let overwrite = Target {
+            overwrite: true,
+            ..target(dir.path())
+        };
+        write(&overwrite, 4).unwrap();
+        assert_eq!(
+            names(dir.path()),
+            [
+                "images-00000-of-00002.parquet",
+                "images-00001-of-00002.parquet",
+                "other-00000-of-00001.parquet"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_dropped_writer_leaves_neither_files_nor_folders() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer =
+            ShardWriter::create(&target(&dir.path().join("a/b")), &Labels::None).unwrap();
+        for _ in 0..8 {
+            writer.push(b"image", None, Label::None).unwrap();
+        }
+        assert_eq!(names(&dir.path().join("a/b")).len(), 2);
+        drop(writer);
+        assert_eq!(names(dir.path()), [""; 0]);
+    }
+
+    #[test]
+    fn no_images_are_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = write(&target(&dir.path().join("new")), 0).unwrap_err();
+        assert!(error.to_string().contains("no images"), "{error}");
+        assert!(!dir.path().join("new").exists());
+    }
+
+    #[test]
+    fn a_row_group_is_bounded_in_rows_and_in_bytes() {
+        let mut pending = Pending::new(&Labels::None);
+        assert!(
+            !pending.is_full(ROW_GROUP_MAX_BYTES + 1),
+            "a single image always fits"
+        );
+        pending.push(b"12345", None, Label::None);
+        assert!(pending.is_full(ROW_GROUP_MAX_BYTES));
+        assert!(!pending.is_full(5));
+        for _ in 1..ROW_GROUP_MAX_ROWS {
+            pending.push(b"", None, Label::None);
+        }
+        assert!(pending.is_full(0));
+    }
+
+    #[test]
+    fn names_that_a_glob_or_a_file_system_would_misread_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["", ".x", "a/b", "a*", "a\\b", "a\nb", &"x".repeat(201)] {
+            let target = Target {
+                name: name.to_owned(),
+                ..Target::new(dir.path())
+            };
+            assert_eq!(write(&target, 1).unwrap_err().exit_code(), 2, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_shard_without_rows_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = Target {
+            rows_per_shard: 0,
+            ..Target::new(dir.path())
+        };
+        assert!(
+            write(&target, 1)
+                .unwrap_err()
+                .to_string()
+                .contains("--rows-per-shard")
+        );
+    }
+}
