@@ -22,12 +22,12 @@
 //! ```
 
 pub mod error;
-pub mod kernel;
-pub mod job;
-pub mod shard;
 pub mod flow;
 pub mod import;
-pub mod stages;
+pub mod job;
+pub mod kernel;
 pub mod passes;
+pub mod shard;
+pub mod stages;
 
 pub use error::{Error, Place, Result};

@@ -103,12 +103,24 @@ fn report(summary: &Summary, global: &GlobalArgs) -> Result<()> {
     let style = Style::of(global.color, &std::io::stdout());
     let mut rows = vec![(
         "images".to_owned(),
-        format!("{} in {} shards, {}", count(summary.images), summary.shards.len(), bytes(summary.bytes)),
+        format!(
+            "{} in {} shards, {}",
+            count(summary.images),
+            summary.shards.len(),
+            bytes(summary.bytes)
+        ),
     )];
     if let Some(classes) = &summary.classes {
         let shown: Vec<&str> = classes.iter().take(MAX_SHOWN).map(String::as_str).collect();
-        let more = if classes.len() > MAX_SHOWN { ", ..." } else { "" };
-        rows.push(("classes".to_owned(), format!("{}: {}{more}", classes.len(), shown.join(", "))));
+        let more = if classes.len() > MAX_SHOWN {
+            ", ..."
+        } else {
+            ""
+        };
+        rows.push((
+            "classes".to_owned(),
+            format!("{}: {}{more}", classes.len(), shown.join(", ")),
+        ));
     }
     for text in &summary.notes {
         rows.push(("note".to_owned(), text.clone()));

@@ -43,7 +43,11 @@ pub(crate) fn inspect(args: &InspectArgs, global: &GlobalArgs) -> Result<()> {
             }
             Ok(findings) => {
                 let heading = format!("{}: {}", path.display(), findings.kind);
-                print(format!("{}\n{}", style.bold(heading), table(&findings.rows)))?;
+                print(format!(
+                    "{}\n{}",
+                    style.bold(heading),
+                    table(&findings.rows)
+                ))?;
             }
             // One broken file does not hide the others.
             Err(error) => {
@@ -80,7 +84,10 @@ fn look_at_shard(shard: &Shard) -> Result<Findings> {
             json["image"] = Value::Null;
         }
         Ok(image) => {
-            rows.push(row("images", format!("column \"{}\": {}", image.name(), image.reason)));
+            rows.push(row(
+                "images",
+                format!("column \"{}\": {}", image.name(), image.reason),
+            ));
             json["image"] = json!({"column": image.name(), "reason": image.reason});
             let sizes = image_sizes(shard, &image)?;
             rows.push(row("", sizes.clone()));
@@ -122,7 +129,11 @@ fn file_rows(shard: &Shard) -> Vec<(String, String)> {
     vec![
         row(
             "rows",
-            format!("{} in {} row groups", count(shard.n_rows()), shard.n_row_groups()),
+            format!(
+                "{} in {} row groups",
+                count(shard.n_rows()),
+                shard.n_row_groups()
+            ),
         ),
         row("columns", columns),
     ]
@@ -164,7 +175,12 @@ fn image_sizes(shard: &Shard, image: &detect::ImageColumn) -> Result<String> {
     let (least, most) = (sizes.iter().min(), sizes.iter().max());
     let mut text = match (least, most) {
         (Some(least), Some(most)) if least == most => {
-            format!("first {} rows: {}x{} pixels", batch.num_rows(), least.0, least.1)
+            format!(
+                "first {} rows: {}x{} pixels",
+                batch.num_rows(),
+                least.0,
+                least.1
+            )
         }
         (Some(least), Some(most)) => format!(
             "first {} rows: {}x{} to {}x{} pixels",
@@ -177,13 +193,20 @@ fn image_sizes(shard: &Shard, image: &detect::ImageColumn) -> Result<String> {
         _ => format!("first {} rows: no good image", batch.num_rows()),
     };
     if let Some((index, reason)) = first_bad {
-        text.push_str(&format!("; {n_bad} bad, the first in row {index}: {reason}"));
+        text.push_str(&format!(
+            "; {n_bad} bad, the first in row {index}: {reason}"
+        ));
     }
     Ok(text)
 }
 
 fn list(names: &[&str]) -> String {
-    let mut text = names.iter().take(MAX_LISTED).copied().collect::<Vec<_>>().join(", ");
+    let mut text = names
+        .iter()
+        .take(MAX_LISTED)
+        .copied()
+        .collect::<Vec<_>>()
+        .join(", ");
     if names.len() > MAX_LISTED {
         text.push_str(&format!(" and {} more", names.len() - MAX_LISTED));
     }
@@ -198,15 +221,37 @@ fn look_at_vocabulary(path: &Path) -> Result<Findings> {
     let most: Vec<String> = used
         .iter()
         .take(MAX_WORDS)
-        .map(|&word| format!("{word}: {:.2} %", 100.0 * words.counts[word] as f64 / n_patches))
+        .map(|&word| {
+            format!(
+                "{word}: {:.2} %",
+                100.0 * words.counts[word] as f64 / n_patches
+            )
+        })
         .collect();
     let [height, width] = header.patch;
     let rows = vec![
-        row("words", format!("{} of {height}x{width} {} patches", words.k(), header.color)),
+        row(
+            "words",
+            format!("{} of {height}x{width} {} patches", words.k(), header.color),
+        ),
         row("prepared", format!("normalize \"{}\"", header.normalize)),
-        row("learned", format!("from {} patches, inertia {:.4} a patch", count(header.n_patches), header.inertia_per_patch)),
+        row(
+            "learned",
+            format!(
+                "from {} patches, inertia {:.4} a patch",
+                count(header.n_patches),
+                header.inertia_per_patch
+            ),
+        ),
         row("most used", most.join(", ")),
-        row("least used", format!("{:.4} %", used.last().map_or(0.0, |&word| 100.0 * words.counts[word] as f64 / n_patches))),
+        row(
+            "least used",
+            format!(
+                "{:.4} %",
+                used.last()
+                    .map_or(0.0, |&word| 100.0 * words.counts[word] as f64 / n_patches)
+            ),
+        ),
     ];
     Ok(Findings {
         kind: "vocabulary",
@@ -217,7 +262,10 @@ fn look_at_vocabulary(path: &Path) -> Result<Findings> {
 
 fn look_at_features(shard: &Shard, text: &str) -> Result<Findings> {
     let provenance: Value = serde_json::from_str(text).map_err(|error| {
-        Error::file(shard.path(), format!("its key \"{}\" cannot be read: {error}", features::KEY))
+        Error::file(
+            shard.path(),
+            format!("its key \"{}\" cannot be read: {error}", features::KEY),
+        )
     })?;
     let mut rows = file_rows(shard);
     let size = shard.bytes();
@@ -239,7 +287,13 @@ fn look_at_features(shard: &Shard, text: &str) -> Result<Findings> {
             provenance["input"]["rows"]
         ),
     ));
-    rows.push(row("vocabulary", format!("blake3 {}", provenance["vocabulary"]["blake3"].as_str().unwrap_or("?"))));
+    rows.push(row(
+        "vocabulary",
+        format!(
+            "blake3 {}",
+            provenance["vocabulary"]["blake3"].as_str().unwrap_or("?")
+        ),
+    ));
     rows.push(row("job", provenance["job"].to_string()));
     let mut json = file_json(shard);
     json["provenance"] = provenance;

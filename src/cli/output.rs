@@ -61,7 +61,11 @@ pub(crate) fn seconds(seconds: f64) -> String {
 
 /// A table of two columns, the first as wide as its widest entry.
 pub(crate) fn table(rows: &[(String, String)]) -> String {
-    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let width = rows
+        .iter()
+        .map(|(name, _)| name.chars().count())
+        .max()
+        .unwrap_or(0);
     let mut out = String::new();
     for (name, value) in rows {
         let pad = " ".repeat(width - name.chars().count());
@@ -77,7 +81,10 @@ mod tests {
 
     #[test]
     fn thousands_are_set_apart() {
-        assert_eq!([0, 999, 1000, 31_740_000].map(count), ["0", "999", "1 000", "31 740 000"]);
+        assert_eq!(
+            [0, 999, 1000, 31_740_000].map(count),
+            ["0", "999", "1 000", "31 740 000"]
+        );
     }
 
     #[test]

@@ -63,13 +63,25 @@ fn row(name: &str, value: impl Into<String>) -> (String, String) {
 
 fn input_rows(plan: &Plan) -> Vec<(String, String)> {
     let input = &plan.input;
-    let size: u64 = input.shards.iter().map(|shard| shard.fingerprint.size_bytes).sum();
+    let size: u64 = input
+        .shards
+        .iter()
+        .map(|shard| shard.fingerprint.size_bytes)
+        .sum();
     let mut rows = vec![
         row(
             "shards",
-            format!("{}, {} images, {}", input.shards.len(), count(input.n_rows()), bytes(size)),
+            format!(
+                "{}, {} images, {}",
+                input.shards.len(),
+                count(input.n_rows()),
+                bytes(size)
+            ),
         ),
-        row("images", format!("column \"{}\": {}", input.image.name(), input.image.reason)),
+        row(
+            "images",
+            format!("column \"{}\": {}", input.image.name(), input.image.reason),
+        ),
         row(
             "labels",
             match &input.label {
@@ -77,7 +89,10 @@ fn input_rows(plan: &Plan) -> Vec<(String, String)> {
                 None => "none".to_owned(),
             },
         ),
-        row("colour", "grey; colour is turned to luma (BT.601), alpha is ignored"),
+        row(
+            "colour",
+            "grey; colour is turned to luma (BT.601), alpha is ignored",
+        ),
     ];
     if let Some((height, width)) = plan.first_image {
         rows.push(row("first image", format!("{height}x{width} pixels")));
@@ -88,7 +103,10 @@ fn input_rows(plan: &Plan) -> Vec<(String, String)> {
 fn learn_rows(plan: &Plan) -> Vec<(String, String)> {
     let params = match &plan.job.vocabulary {
         VocabularySource::From(path) => {
-            return vec![row("nothing", format!("{} words are read from {}", plan.k, path.display()))];
+            return vec![row(
+                "nothing",
+                format!("{} words are read from {}", plan.k, path.display()),
+            )];
         }
         VocabularySource::Learn(params) => params,
     };
@@ -101,14 +119,23 @@ fn learn_rows(plan: &Plan) -> Vec<(String, String)> {
         ),
         None => format!("{} images", count(sampled)),
     };
-    let mut rows = vec![row("stages", "source -> decode -> sample -> k-means -> vocabulary.parquet")];
+    let mut rows = vec![row(
+        "stages",
+        "source -> decode -> sample -> k-means -> vocabulary.parquet",
+    )];
     rows.push(row("sample", sample));
     if let Some(max_patches) = plan.job.sample.max_patches {
-        rows.push(row("", format!("at most {} patches of those", count(max_patches))));
+        rows.push(row(
+            "",
+            format!("at most {} patches of those", count(max_patches)),
+        ));
     }
     rows.push(row(
         "k-means",
-        format!("{} words, the best of {} restarts, at most {} passes each", params.k, params.n_init, params.max_iter),
+        format!(
+            "{} words, the best of {} restarts, at most {} passes each",
+            params.k, params.n_init, params.max_iter
+        ),
     ));
     rows
 }
@@ -126,11 +153,18 @@ fn featurize_rows(plan: &Plan) -> Vec<(String, String)> {
         None => "unknown: none of the first rows holds a good image".to_owned(),
     };
     vec![
-        row("stages", "source -> decode -> featurize -> sink -> features/*.parquet"),
+        row(
+            "stages",
+            "source -> decode -> featurize -> sink -> features/*.parquet",
+        ),
         row("patches", patches),
         row(
             "workers",
-            format!("{} for decode and for featurize each, {:?} kernel", plan.job.run.threads, plan.simd).to_lowercase(),
+            format!(
+                "{} for decode and for featurize each, {:?} kernel",
+                plan.job.run.threads, plan.simd
+            )
+            .to_lowercase(),
         ),
         row(
             "output",

@@ -131,9 +131,15 @@ fn channel(stage: &StageStats) -> String {
     if capacity == 0 {
         return String::new();
     }
-    let full = (waiting * CHANNEL_CELLS).div_ceil(capacity).min(CHANNEL_CELLS) as usize;
+    let full = (waiting * CHANNEL_CELLS)
+        .div_ceil(capacity)
+        .min(CHANNEL_CELLS) as usize;
     let empty = CHANNEL_CELLS as usize - full;
-    format!("in [{}{}] {waiting}/{capacity}", "█".repeat(full), "·".repeat(empty))
+    format!(
+        "in [{}{}] {waiting}/{capacity}",
+        "█".repeat(full),
+        "·".repeat(empty)
+    )
 }
 
 /// A line now and then.
@@ -172,7 +178,11 @@ impl Plain {
         };
         let (done, total) = (last.done(), last.total());
         let rate = done as f64 / (now - self.start).as_secs_f64();
-        let left = if rate > 0.0 { total.saturating_sub(done) as f64 / rate } else { f64::NAN };
+        let left = if rate > 0.0 {
+            total.saturating_sub(done) as f64 / rate
+        } else {
+            f64::NAN
+        };
         let channels: Vec<String> = stages
             .iter()
             .filter(|stage| stage.channel().1 > 0)

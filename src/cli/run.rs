@@ -36,7 +36,10 @@ pub(crate) fn run(args: &RunArgs, global: &GlobalArgs) -> Result<()> {
         Ok(outcome) => report(&job, &outcome, args, global),
         Err(Error::Interrupted) => {
             if !global.quiet {
-                note(&format!("interrupted; continue with: {}", resume_command(args)));
+                note(&format!(
+                    "interrupted; continue with: {}",
+                    resume_command(args)
+                ));
             }
             Err(Error::Interrupted)
         }
@@ -66,11 +69,19 @@ fn text(dir: &Path, outcome: &Outcome, args: &RunArgs, style: Style) -> String {
     let mut rows = vec![
         (
             "images".to_owned(),
-            format!("{} in {} shards", count(counts.tally.images), manifest.inputs.len()),
+            format!(
+                "{} in {} shards",
+                count(counts.tally.images),
+                manifest.inputs.len()
+            ),
         ),
         (
             "patches".to_owned(),
-            format!("{}, each replaced by its nearest of {} words", count(counts.tally.patches), counts.words),
+            format!(
+                "{}, each replaced by its nearest of {} words",
+                count(counts.tally.patches),
+                counts.words
+            ),
         ),
     ];
     if counts.bad_images > 0 {
@@ -80,16 +91,27 @@ fn text(dir: &Path, outcome: &Outcome, args: &RunArgs, style: Style) -> String {
         let patches = manifest.learning["patches"].as_u64().unwrap_or(0);
         rows.push((
             "vocabulary".to_owned(),
-            format!("learned from {} patches, inertia {inertia:.4} a patch", count(patches)),
+            format!(
+                "learned from {} patches, inertia {inertia:.4} a patch",
+                count(patches)
+            ),
         ));
     }
     let size = |prefix: &str| -> u64 {
         let outputs = manifest.outputs.iter();
-        outputs.filter(|output| output.path.starts_with(prefix)).map(|output| output.file.size_bytes).sum()
+        outputs
+            .filter(|output| output.path.starts_with(prefix))
+            .map(|output| output.file.size_bytes)
+            .sum()
     };
     rows.push((
         "features".to_owned(),
-        format!("{} rows of {} values, {}", count(counts.rows), counts.words, bytes(size(FEATURES_DIR))),
+        format!(
+            "{} rows of {} values, {}",
+            count(counts.rows),
+            counts.words,
+            bytes(size(FEATURES_DIR))
+        ),
     ));
     if !outcome.was_done {
         rows.extend(effort(manifest));
@@ -100,7 +122,10 @@ fn text(dir: &Path, outcome: &Outcome, args: &RunArgs, style: Style) -> String {
     };
     let mut out = format!("{}\n{}", style.bold(heading), table(&rows));
     if outcome.was_done {
-        out.push_str(&style.dim(format!("  start over with: {} --fresh\n", resume_command(args))));
+        out.push_str(&style.dim(format!(
+            "  start over with: {} --fresh\n",
+            resume_command(args)
+        )));
     } else {
         let files = format!("  {FEATURES_DIR}/*.parquet, {VOCABULARY_FILE}, manifest.json\n");
         out.push_str(&style.dim(files));
@@ -113,9 +138,16 @@ const MAX_SHOWN_BAD: usize = 5;
 
 fn bad_images(manifest: &Manifest) -> String {
     let n = manifest.counts.bad_images;
-    let mut lines = vec![format!("{} ({:.3} %)", count(n), 100.0 * n as f64 / manifest.counts.tally.images as f64)];
+    let mut lines = vec![format!(
+        "{} ({:.3} %)",
+        count(n),
+        100.0 * n as f64 / manifest.counts.tally.images as f64
+    )];
     for bad in manifest.bad_images.iter().take(MAX_SHOWN_BAD) {
-        lines.push(format!("{}, row {}: {}", bad.file, bad.image.row, bad.image.reason));
+        lines.push(format!(
+            "{}, row {}: {}",
+            bad.file, bad.image.row, bad.image.reason
+        ));
     }
     if n > MAX_SHOWN_BAD as u64 {
         lines.push("all of them: bad_images in manifest.json".to_owned());
@@ -134,7 +166,10 @@ fn effort(manifest: &Manifest) -> Vec<(String, String)> {
                 seconds(time("seconds")),
                 seconds(time("learn_seconds")),
                 seconds(time("featurize_seconds")),
-                count((manifest.counts.tally.images as f64 / time("featurize_seconds").max(1e-9)) as u64),
+                count(
+                    (manifest.counts.tally.images as f64 / time("featurize_seconds").max(1e-9))
+                        as u64
+                ),
             ),
         ),
         (

@@ -191,12 +191,24 @@ pub fn nearest(
     scratch.panel.resize((words.d + 1) * LANES, 0.0);
     match pixels {
         PixelsRef::U8(pixels) => {
-            let image = ImagePatches { patch, row_stride, scaling, shift: 0.0, pixels };
+            let image = ImagePatches {
+                patch,
+                row_stride,
+                scaling,
+                shift: 0.0,
+                pixels,
+            };
             image.search(words, offsets, scratch, labels)
         }
         PixelsRef::F32(pixels) => {
             let shift = scaling.centre as f32;
-            let image = ImagePatches { patch, row_stride, scaling, shift, pixels };
+            let image = ImagePatches {
+                patch,
+                row_stride,
+                scaling,
+                shift,
+                pixels,
+            };
             image.search(words, offsets, scratch, labels)
         }
     }
@@ -254,7 +266,10 @@ struct Runs {
 impl Runs {
     /// The runs of `offsets`; `None` where there are too many.
     fn of(offsets: &[u32]) -> Option<Runs> {
-        let mut found = Runs { runs: [(0, 0); MAX_RUNS], len: 0 };
+        let mut found = Runs {
+            runs: [(0, 0); MAX_RUNS],
+            len: 0,
+        };
         let mut first = 0;
         for lane in 1..=offsets.len() {
             if lane < offsets.len() && offsets[lane] == offsets[lane - 1].wrapping_add(1) {
@@ -270,32 +285,64 @@ impl Runs {
 
 impl<P: Pixel> ImagePatches<'_, P> {
     /// Labels the patches at `offsets`; how many were decided again.
-    fn search(&self, words: &Words, offsets: &[u32], scratch: &mut Scratch, labels: &mut [u32]) -> u64 {
+    fn search(
+        &self,
+        words: &Words,
+        offsets: &[u32],
+        scratch: &mut Scratch,
+        labels: &mut [u32],
+    ) -> u64 {
         match words.simd {
-            Simd::Portable => self.search_body(words, offsets, scratch, labels, score_panel::<8, false>),
+            Simd::Portable => {
+                self.search_body(words, offsets, scratch, labels, score_panel::<8, false>)
+            }
             #[cfg(target_arch = "x86_64")]
-            #[expect(unsafe_code, reason = "calls code compiled for an instruction set found at run time")]
+            #[expect(
+                unsafe_code,
+                reason = "calls code compiled for an instruction set found at run time"
+            )]
             // SAFETY: `Words::new` made sure that this machine has AVX2 and FMA.
             Simd::Avx2 => unsafe { self.search_avx2(words, offsets, scratch, labels) },
             #[cfg(target_arch = "x86_64")]
-            #[expect(unsafe_code, reason = "calls code compiled for an instruction set found at run time")]
+            #[expect(
+                unsafe_code,
+                reason = "calls code compiled for an instruction set found at run time"
+            )]
             // SAFETY: `Words::new` made sure that this machine has AVX-512 F, and AVX2 and FMA with it.
             Simd::Avx512 => unsafe { self.search_avx512(words, offsets, scratch, labels) },
             #[cfg(not(target_arch = "x86_64"))]
-            Simd::Avx2 | Simd::Avx512 => unreachable!("`Words::new` takes only what the machine has"),
+            Simd::Avx2 | Simd::Avx512 => {
+                unreachable!("`Words::new` takes only what the machine has")
+            }
         }
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
-    fn search_avx2(&self, words: &Words, offsets: &[u32], scratch: &mut Scratch, labels: &mut [u32]) -> u64 {
-        self.search_body(words, offsets, scratch, labels, |panel, words, bias| score_avx2(panel, words, bias))
+    fn search_avx2(
+        &self,
+        words: &Words,
+        offsets: &[u32],
+        scratch: &mut Scratch,
+        labels: &mut [u32],
+    ) -> u64 {
+        self.search_body(words, offsets, scratch, labels, |panel, words, bias| {
+            score_avx2(panel, words, bias)
+        })
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx2,fma")]
-    fn search_avx512(&self, words: &Words, offsets: &[u32], scratch: &mut Scratch, labels: &mut [u32]) -> u64 {
-        self.search_body(words, offsets, scratch, labels, |panel, words, bias| score_avx512(panel, words, bias))
+    fn search_avx512(
+        &self,
+        words: &Words,
+        offsets: &[u32],
+        scratch: &mut Scratch,
+        labels: &mut [u32],
+    ) -> u64 {
+        self.search_body(words, offsets, scratch, labels, |panel, words, bias| {
+            score_avx512(panel, words, bias)
+        })
     }
 
     /// The body of every `search_*`; `score` is [`score_panel`] for the same instruction set.
@@ -364,7 +411,8 @@ impl<P: Pixel> ImagePatches<'_, P> {
                             }
                         }
                         None => {
-                            for (lane, from) in lanes.iter_mut().zip(&self.pixels[from..from + len]) {
+                            for (lane, from) in lanes.iter_mut().zip(&self.pixels[from..from + len])
+                            {
                                 *lane = from.shifted(self.shift);
                             }
                         }
@@ -440,7 +488,13 @@ impl Bound {
             + law * (scale * norm * norm + 2.0 * d * centre * centre / scale)
             + gamma * norm * d.sqrt() * f64::from(f32::MIN_POSITIVE).sqrt()
             + f64::from(f32::MIN_POSITIVE);
-        let round_up = |bound: f64| if fits { (2.0 * SLACK * bound) as f32 } else { f32::INFINITY };
+        let round_up = |bound: f64| {
+            if fits {
+                (2.0 * SLACK * bound) as f32
+            } else {
+                f32::INFINITY
+            }
+        };
         Bound {
             constant: round_up(constant),
             by_norm: round_up(gamma * norm + law),
@@ -506,7 +560,9 @@ fn score_panel<const WIDTH: usize, const FUSED: bool>(
         let mut best = [f32::INFINITY; WIDTH];
         let mut second = [f32::INFINITY; WIDTH];
         let mut index = [0u32; WIDTH];
-        let groups = grouped.chunks_exact(d * GROUP).zip(bias.as_chunks::<GROUP>().0);
+        let groups = grouped
+            .chunks_exact(d * GROUP)
+            .zip(bias.as_chunks::<GROUP>().0);
         for (group, (words, bias)) in groups.enumerate() {
             let dots = dot_products::<WIDTH, FUSED>(panel, first, words);
             for w in 0..GROUP {
@@ -515,7 +571,11 @@ fn score_panel<const WIDTH: usize, const FUSED: bool>(
                     let score = bias[w] - dots[w][lane];
                     let nearer = score < best[lane];
                     let loser = if nearer { best[lane] } else { score };
-                    second[lane] = if loser < second[lane] { loser } else { second[lane] };
+                    second[lane] = if loser < second[lane] {
+                        loser
+                    } else {
+                        second[lane]
+                    };
                     best[lane] = if nearer { score } else { best[lane] };
                     index[lane] = if nearer { j } else { index[lane] };
                 }
@@ -548,7 +608,11 @@ fn dot_products<const WIDTH: usize, const FUSED: bool>(
         for w in 0..GROUP {
             for lane in 0..WIDTH {
                 let (p, c) = (row[first + lane], word[w]);
-                dots[w][lane] = if FUSED { p.mul_add(c, dots[w][lane]) } else { p * c + dots[w][lane] };
+                dots[w][lane] = if FUSED {
+                    p.mul_add(c, dots[w][lane])
+                } else {
+                    p * c + dots[w][lane]
+                };
             }
         }
     }

@@ -30,7 +30,12 @@ pub fn featurize(
     watch: Watch<'_>,
 ) -> Result<()> {
     let (job, input) = (&plan.job, &plan.input);
-    let words = Words::new(&vocabulary.centroids, vocabulary.k(), vocabulary.d(), plan.simd);
+    let words = Words::new(
+        &vocabulary.centroids,
+        vocabulary.k(),
+        vocabulary.d(),
+        plan.simd,
+    );
     let vector_bytes = (vocabulary.k() * size_of::<f32>()) as u64;
     let mut source = Source::new(
         input,
@@ -49,7 +54,14 @@ pub fn featurize(
         patch: job.preparation.patch,
         on_bad_image: job.input.on_bad_image,
     };
-    let mut sink = Sink::new(input, dir, vocabulary.k(), plan.has_status(), provenance, on_file);
+    let mut sink = Sink::new(
+        input,
+        dir,
+        vocabulary.k(),
+        plan.has_status(),
+        provenance,
+        on_file,
+    );
     watch.progress.enter(Phase::Featurizing);
     let n_rows = shards.iter().map(|&shard| input.shards[shard].n_rows).sum();
     watch.progress.featurize.set_total(n_rows);

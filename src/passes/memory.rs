@@ -55,7 +55,8 @@ impl MemoryPlan {
         let ceiling_bytes = job.run.memory_bytes;
         let (k, d) = (layout.n_values, job.preparation.patch.len());
         let threads = job.run.threads as u64;
-        let batches_bytes = (ceiling_bytes / BATCHES_SHARE).clamp(MIN_BATCHES_BYTES, MAX_BATCHES_BYTES);
+        let batches_bytes =
+            (ceiling_bytes / BATCHES_SHARE).clamp(MIN_BATCHES_BYTES, MAX_BATCHES_BYTES);
         let kmeans_bytes = match &job.vocabulary {
             VocabularySource::Learn(params) => kmeans::heap_bytes(k, d, params, job.run.threads),
             VocabularySource::From(_) => 0,
@@ -93,14 +94,30 @@ impl MemoryPlan {
 
     fn refusal(&self, needed: u64) -> Error {
         let largest = [
-            (self.kmeans_bytes, "k-means; a lower vocabulary.k or run.threads needs less"),
-            (self.sink_bytes, "the features file being written; a lower vocabulary.k needs less"),
-            (self.words_bytes, "the words; a lower vocabulary.k or a smaller patch needs less"),
+            (
+                self.kmeans_bytes,
+                "k-means; a lower vocabulary.k or run.threads needs less",
+            ),
+            (
+                self.sink_bytes,
+                "the features file being written; a lower vocabulary.k needs less",
+            ),
+            (
+                self.words_bytes,
+                "the words; a lower vocabulary.k or a smaller patch needs less",
+            ),
         ];
-        let (bytes, what) = largest.into_iter().max_by_key(|&(bytes, _)| bytes).unwrap_or_default();
+        let (bytes, what) = largest
+            .into_iter()
+            .max_by_key(|&(bytes, _)| bytes)
+            .unwrap_or_default();
         Error::setting(
             "run.memory",
-            format!("{} is not enough, the job needs {}", ByteSize(self.ceiling_bytes), ByteSize(needed)),
+            format!(
+                "{} is not enough, the job needs {}",
+                ByteSize(self.ceiling_bytes),
+                ByteSize(needed)
+            ),
             format!(
                 "give at least {}MiB; most of it, {}, goes to {what}",
                 needed.div_ceil(1 << 20),

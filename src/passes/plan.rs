@@ -108,7 +108,11 @@ fn check_preparation(job: &Job, vocabulary: &Vocabulary) -> Result<()> {
     };
     Err(Error::setting(
         "vocabulary.from",
-        format!("its words were learned from {}, the job has {}", describe(theirs), describe(ours)),
+        format!(
+            "its words were learned from {}, the job has {}",
+            describe(theirs),
+            describe(ours)
+        ),
         "set [patches] as in the vocabulary, or learn another one",
     ))
 }

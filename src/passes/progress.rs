@@ -59,7 +59,10 @@ impl Progress {
 
     /// A few words on how k-means is doing.
     pub fn note(&self) -> String {
-        self.note.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.note
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub(crate) fn enter(&self, phase: Phase) {

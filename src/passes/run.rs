@@ -83,7 +83,12 @@ pub fn run(job: &Job, fresh: bool, watch: Watch<'_>) -> Result<Outcome> {
 }
 
 /// The vocabulary: the one an interrupted run has written, the one the job names, or a new one.
-fn obtain_vocabulary(plan: &Plan, dir: &RunDir, state: &mut State, watch: Watch<'_>) -> Result<Vocabulary> {
+fn obtain_vocabulary(
+    plan: &Plan,
+    dir: &RunDir,
+    state: &mut State,
+    watch: Watch<'_>,
+) -> Result<Vocabulary> {
     let path = dir.path().join(VOCABULARY_FILE);
     if state.vocabulary.is_some() {
         return Ok(vocabulary::read(&path)?.0);
@@ -167,7 +172,15 @@ fn write_features(
         state.features.insert(shard, file);
         state.write(dir.path())
     };
-    featurize(plan, vocabulary, &shards, dir.path(), provenance, on_file, watch)
+    featurize(
+        plan,
+        vocabulary,
+        &shards,
+        dir.path(),
+        provenance,
+        on_file,
+        watch,
+    )
 }
 
 fn file_name(path: &std::path::Path) -> String {
@@ -181,7 +194,12 @@ fn stage_timings(watch: Watch<'_>) -> Value {
         stats
             .stages
             .iter()
-            .map(|stage| (stage.name.to_owned(), json!({"images": stage.done(), "busy_seconds": stage.busy_seconds()})))
+            .map(|stage| {
+                (
+                    stage.name.to_owned(),
+                    json!({"images": stage.done(), "busy_seconds": stage.busy_seconds()}),
+                )
+            })
             .collect()
     };
     json!({"learn": pass(&watch.progress.learn), "featurize": pass(&watch.progress.featurize)})
@@ -203,10 +221,15 @@ fn manifest(plan: &Plan, vocabulary: &Vocabulary, state: State, run: Value) -> M
     for (input, features) in state.inputs.into_iter().zip(state.features.into_values()) {
         tally.add(features.tally);
         n_bad += features.n_bad;
-        bad_images.extend(features.bad_images.into_iter().map(|image| ManifestBadImage {
-            file: input.path.clone(),
-            image,
-        }));
+        bad_images.extend(
+            features
+                .bad_images
+                .into_iter()
+                .map(|image| ManifestBadImage {
+                    file: input.path.clone(),
+                    image,
+                }),
+        );
         inputs.push(ManifestInput {
             input,
             blake3: features.input_blake3,

@@ -70,9 +70,17 @@ impl RunDir {
             return Ok(Found::State(self.without_lost(state)));
         }
         if let Some(manifest) = Manifest::read(&self.path)? {
-            let inputs: Vec<InputState> = manifest.inputs.iter().map(|input| input.input.clone()).collect();
+            let inputs: Vec<InputState> = manifest
+                .inputs
+                .iter()
+                .map(|input| input.input.clone())
+                .collect();
             self.check_same(&fresh, &manifest.identity, &manifest.job, &inputs)?;
-            if manifest.outputs.iter().all(|output| has_size(&self.path.join(&output.path), output.file.size_bytes)) {
+            if manifest
+                .outputs
+                .iter()
+                .all(|output| has_size(&self.path.join(&output.path), output.file.size_bytes))
+            {
                 return Ok(Found::Done(Box::new(manifest)));
             }
             return Ok(Found::State(fresh));
@@ -94,9 +102,15 @@ impl RunDir {
             if differences.is_empty() {
                 differences.push("an older version of bovw wrote it".to_owned());
             }
-            format!("holds the output of a different job:\n    {}", differences.join("\n    "))
+            format!(
+                "holds the output of a different job:\n    {}",
+                differences.join("\n    ")
+            )
         } else if fresh.inputs != inputs {
-            format!("was made from inputs that have changed since: {}", changed_inputs(inputs, &fresh.inputs))
+            format!(
+                "was made from inputs that have changed since: {}",
+                changed_inputs(inputs, &fresh.inputs)
+            )
         } else {
             return Ok(());
         };
@@ -111,7 +125,8 @@ impl RunDir {
     fn check_unclaimed(&self) -> Result<()> {
         for name in [VOCABULARY_FILE, FEATURES_DIR] {
             let path = self.path.join(name);
-            let is_empty_dir = fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_none());
+            let is_empty_dir =
+                fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_none());
             if path.exists() && !is_empty_dir {
                 return Err(Error::OtherJob {
                     dir: self.path.clone(),
@@ -126,11 +141,15 @@ impl RunDir {
     /// The state without files that are not there any more.
     fn without_lost(&self, mut state: State) -> State {
         let is_there = |path: &str, size_bytes| has_size(&self.path.join(path), size_bytes);
-        state.vocabulary.take_if(|file| !is_there(VOCABULARY_FILE, file.size_bytes));
+        state
+            .vocabulary
+            .take_if(|file| !is_there(VOCABULARY_FILE, file.size_bytes));
         if state.vocabulary.is_none() {
             state.features.clear();
         }
-        state.features.retain(|_, file| is_there(&file.path, file.file.size_bytes));
+        state
+            .features
+            .retain(|_, file| is_there(&file.path, file.file.size_bytes));
         state
     }
 
@@ -181,11 +200,21 @@ fn new_state(plan: &Plan) -> Result<State> {
 /// Outputs must not be inputs of the next run: refuses a directory that holds inputs or whose files a glob would match.
 pub fn check_apart(job: &Job, input: &InputSet) -> Result<()> {
     let help = "choose an output.dir that no glob of input.files reaches";
-    let dir = job.output.dir.canonicalize().unwrap_or_else(|_| job.output.dir.clone());
+    let dir = job
+        .output
+        .dir
+        .canonicalize()
+        .unwrap_or_else(|_| job.output.dir.clone());
     for shard in &input.shards {
-        let path = shard.path.canonicalize().unwrap_or_else(|_| shard.path.clone());
+        let path = shard
+            .path
+            .canonicalize()
+            .unwrap_or_else(|_| shard.path.clone());
         if path.starts_with(&dir) {
-            let message = format!("the input {} is inside the output directory", path.display());
+            let message = format!(
+                "the input {} is inside the output directory",
+                path.display()
+            );
             return Err(Error::setting("output.dir", message, help));
         }
     }
@@ -194,11 +223,23 @@ pub fn check_apart(job: &Job, input: &InputSet) -> Result<()> {
             continue;
         };
         let name = &input.shards[0].name;
-        let outputs = [format!("{FEATURES_DIR}/{name}.parquet"), VOCABULARY_FILE.to_owned()];
+        let outputs = [
+            format!("{FEATURES_DIR}/{name}.parquet"),
+            VOCABULARY_FILE.to_owned(),
+        ];
         for output in outputs {
             let path = job.output.dir.join(output);
-            if compiled.matches_path_with(&path, glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() }) {
-                let message = format!("input.files \"{pattern}\" would match the output {}", path.display());
+            if compiled.matches_path_with(
+                &path,
+                glob::MatchOptions {
+                    require_literal_separator: true,
+                    ..glob::MatchOptions::new()
+                },
+            ) {
+                let message = format!(
+                    "input.files \"{pattern}\" would match the output {}",
+                    path.display()
+                );
                 return Err(Error::setting("output.dir", message, help));
             }
         }
@@ -226,9 +267,18 @@ fn lock(dir: &Path) -> Result<File> {
 }
 
 fn changed_inputs(old: &[InputState], new: &[InputState]) -> String {
-    let changed = new.iter().find(|input| !old.contains(input)).map(|input| input.path.clone());
-    let gone = || old.iter().find(|input| !new.contains(input)).map(|input| input.path.clone());
-    changed.or_else(gone).unwrap_or_else(|| "their order".to_owned())
+    let changed = new
+        .iter()
+        .find(|input| !old.contains(input))
+        .map(|input| input.path.clone());
+    let gone = || {
+        old.iter()
+            .find(|input| !new.contains(input))
+            .map(|input| input.path.clone())
+    };
+    changed
+        .or_else(gone)
+        .unwrap_or_else(|| "their order".to_owned())
 }
 
 fn has_size(path: &Path, size_bytes: u64) -> bool {
@@ -237,7 +287,9 @@ fn has_size(path: &Path, size_bytes: u64) -> bool {
 
 fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path, "remove", error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io(path, "remove", error))
+        }
         _ => Ok(()),
     }
 }

@@ -580,16 +580,13 @@ mod tests {
     #[test]
     fn tensor_shapes_are_read_with_channels_first_or_last() {
         let shape = |metadata: &str| {
-            let field = Field::new("t", DataType::Int8, false).with_metadata(
-                [
-                    (
-                        "ARROW:extension:name".to_owned(),
-                        "arrow.fixed_shape_tensor".to_owned(),
-                    ),
-                    ("ARROW:extension:metadata".to_owned(), metadata.to_owned()),
-                ]
-                .into(),
-            );
+            let entries = [
+                ("ARROW:extension:name", "arrow.fixed_shape_tensor"),
+                ("ARROW:extension:metadata", metadata),
+            ]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()));
+            let metadata: std::collections::HashMap<String, String> = entries.into();
+            let field = Field::new("t", DataType::Int8, false).with_metadata(metadata);
             tensor_shape(&field).map(|s| (s.height, s.width, s.channels, s.channels_first))
         };
         assert_eq!(shape(r#"{"shape":[28,30]}"#), Some((28, 30, 1, false)));

@@ -50,9 +50,15 @@ pub fn decode(batch: RowBatch, input: &InputSet, params: DecodeParams) -> Result
         if !(batch.row + row as u64).is_multiple_of(params.every) {
             continue;
         }
-        let image = rows.get(row).and_then(|image| large_enough(image, params.patch));
+        let image = rows
+            .get(row)
+            .and_then(|image| large_enough(image, params.patch));
         if let (Err(reason), OnBadImage::Fail) = (&image, params.on_bad_image) {
-            return Err(bad_image(batch.place(input, row), &input.image.name(), reason));
+            return Err(bad_image(
+                batch.place(input, row),
+                &input.image.name(),
+                reason,
+            ));
         }
         images.push((row, image));
     }

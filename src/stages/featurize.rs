@@ -90,8 +90,10 @@ impl<'a> Featurizer<'a> {
                 Ok(image) => {
                     tally.decided_again += self.count(&image);
                     tally.patches += self.offsets.len() as u64;
-                    rows.values.extend(self.counts.iter().map(|&count| count as f32));
-                    rows.n_patches.push(i32::try_from(self.offsets.len()).unwrap_or(i32::MAX));
+                    rows.values
+                        .extend(self.counts.iter().map(|&count| count as f32));
+                    rows.n_patches
+                        .push(i32::try_from(self.offsets.len()).unwrap_or(i32::MAX));
                     rows.status.push(None);
                 }
                 Err(reason) => {
@@ -124,7 +126,12 @@ impl<'a> Featurizer<'a> {
     /// Counts the words of an image into `self.counts`; gives how many patches float64 decided.
     fn count(&mut self, image: &Image) -> u64 {
         if self.offsets_of != (image.height, image.width) {
-            let grid = Grid::new(image.height, image.width, self.preparation.patch, self.stride);
+            let grid = Grid::new(
+                image.height,
+                image.width,
+                self.preparation.patch,
+                self.stride,
+            );
             let Some(grid) = grid else {
                 unreachable!("decode turned away images smaller than a patch");
             };
@@ -152,7 +159,11 @@ impl<'a> Featurizer<'a> {
     /// Label and kept columns, in the order of the output.
     fn side(&self, batch: &ImageBatch) -> RecordBatch {
         let columns = self.input.side.fields().iter().map(|field| {
-            batch.rows.schema().index_of(field.name()).unwrap_or_else(|_| unreachable!("the source reads every side column"))
+            batch
+                .rows
+                .schema()
+                .index_of(field.name())
+                .unwrap_or_else(|_| unreachable!("the source reads every side column"))
         });
         match batch.rows.project(&columns.collect::<Vec<usize>>()) {
             Ok(side) => side,

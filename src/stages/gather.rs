@@ -38,7 +38,11 @@ impl<'a> Gather<'a> {
         spill_dir: &'a Path,
     ) -> Gather<'a> {
         // While a limited sample is thinned out, two of them exist.
-        let max_heap_bytes = if max_patches.is_some() { max_heap_bytes / 2 } else { max_heap_bytes };
+        let max_heap_bytes = if max_patches.is_some() {
+            max_heap_bytes / 2
+        } else {
+            max_heap_bytes
+        };
         Gather {
             patch,
             max_heap_bytes,
@@ -65,7 +69,11 @@ impl<'a> Gather<'a> {
             };
             self.writer.push(&image.record(n))?;
         }
-        if self.limit.as_ref().is_some_and(|limit| limit.hashes.len() as u64 > limit.max_patches.saturating_mul(2)) {
+        if self
+            .limit
+            .as_ref()
+            .is_some_and(|limit| limit.hashes.len() as u64 > limit.max_patches.saturating_mul(2))
+        {
             self.thin_out()?;
         }
         Ok(())
@@ -73,7 +81,11 @@ impl<'a> Gather<'a> {
 
     /// The finished sample.
     pub fn finish(mut self) -> Result<Sample> {
-        if self.limit.as_ref().is_some_and(|limit| limit.hashes.len() as u64 > limit.max_patches) {
+        if self
+            .limit
+            .as_ref()
+            .is_some_and(|limit| limit.hashes.len() as u64 > limit.max_patches)
+        {
             self.thin_out()?;
         }
         self.writer.finish()

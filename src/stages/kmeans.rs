@@ -120,7 +120,11 @@ pub fn learn_with(
         .build()
         .map_err(|error| {
             let help = "lower run.threads";
-            Error::setting("run.threads", format!("cannot start threads: {error}"), help)
+            Error::setting(
+                "run.threads",
+                format!("cannot start threads: {error}"),
+                help,
+            )
         })?;
     let training = Training {
         sample,

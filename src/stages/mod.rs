@@ -8,10 +8,10 @@
 //! Edges carry: [`source::RowBatch`], [`decode::ImageBatch`], then [`sample::SampleBatch`] or
 //! [`featurize::FeatureBatch`].
 
-pub mod source;
 pub mod decode;
-pub mod sample;
+pub mod featurize;
 pub mod gather;
 pub mod kmeans;
-pub mod featurize;
+pub mod sample;
 pub mod sink;
+pub mod source;

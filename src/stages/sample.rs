@@ -78,7 +78,10 @@ pub fn sample(batch: ImageBatch, params: &SampleParams) -> SampleBatch {
                 image: number,
                 scaling: Scaling::of(params.preparation.normalize, image.pixels.as_ref()),
                 width: image.width,
-                offsets: hashes.iter().map(|&(_, patch)| grid.offset(patch as usize) as u32).collect(),
+                offsets: hashes
+                    .iter()
+                    .map(|&(_, patch)| grid.offset(patch as usize) as u32)
+                    .collect(),
                 pixels: image.pixels,
                 hashes: match params.sampling.max_patches {
                     Some(_) => hashes.iter().map(|&(hash, _)| hash).collect(),
@@ -134,7 +137,10 @@ mod tests {
     #[test]
     fn patches_are_drawn_without_repetition_and_differ_from_image_to_image() {
         let drawn = |image| -> Vec<u32> {
-            smallest_hashes(0, image, 529, 396).iter().map(|&(_, patch)| patch).collect()
+            smallest_hashes(0, image, 529, 396)
+                .iter()
+                .map(|&(_, patch)| patch)
+                .collect()
         };
         let mut sorted = drawn(7);
         sorted.sort_unstable();
@@ -157,6 +163,9 @@ mod tests {
                 counts[patch as usize] += 1;
             }
         }
-        assert!(counts.iter().all(|&n| (880..1120).contains(&n)), "{counts:?}");
+        assert!(
+            counts.iter().all(|&n| (880..1120).contains(&n)),
+            "{counts:?}"
+        );
     }
 }

@@ -117,7 +117,9 @@ impl<'a> Source<'a> {
                     continue;
                 }
                 let rows = read_rows(&open.shard, open.next_row_group, &self.params);
-                let reader = open.shard.read_row_group(open.next_row_group, &self.params.wanted, rows)?;
+                let reader =
+                    open.shard
+                        .read_row_group(open.next_row_group, &self.params.wanted, rows)?;
                 open.reader = Some(reader);
                 open.next_row_group += 1;
                 continue;
@@ -168,7 +170,10 @@ fn check_complete(info: &ShardInfo, n_rows: u64) -> Result<()> {
     }
     Err(Error::file(
         info.path.as_path(),
-        format!("is damaged: its footer promises {} rows, it has {n_rows}", info.n_rows),
+        format!(
+            "is damaged: its footer promises {} rows, it has {n_rows}",
+            info.n_rows
+        ),
     ))
 }
 
@@ -204,8 +209,13 @@ fn cut(
     let (mut start, mut cost_bytes) = (0, 0);
     for row in 0..n_rows {
         let is_decoded = (batch.row + row as u64).is_multiple_of(params.every);
-        let decoded = if is_decoded { images.decoded_bytes(row) } else { 0 };
-        let row_bytes = encoded + decoded.saturating_mul(params.decoded_factor) + params.row_output_bytes;
+        let decoded = if is_decoded {
+            images.decoded_bytes(row)
+        } else {
+            0
+        };
+        let row_bytes =
+            encoded + decoded.saturating_mul(params.decoded_factor) + params.row_output_bytes;
         if row > start && cost_bytes + row_bytes > params.batch_bytes {
             offers.push_back(offer(&batch, input, start..row, cost_bytes));
             (start, cost_bytes) = (row, 0);

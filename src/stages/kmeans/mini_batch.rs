@@ -25,7 +25,10 @@ const MAX_SIZES: usize = 48;
 pub(super) const MAX_STEPS: usize = STEPS_PER_SIZE * MAX_SIZES;
 
 fn env(name: &str, default: f64) -> f64 {
-    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
+    std::env::var(name)
+        .ok()
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(default)
 }
 
 impl Training<'_> {
