@@ -296,7 +296,11 @@ pub(crate) struct ImagesArgs {
 /// Where an image file's label comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ImageLabel {
+    /// The name of its folder, if all images are in folders side by side
+    Detect,
+    /// The name of its folder
     Folder,
+    /// It has none
     None,
 }
 
