@@ -139,3 +139,6 @@ fn too_large<T>(offer: &Offer<T>, budget_bytes: u64) -> Error {
         help: Some("raise run.memory".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests;

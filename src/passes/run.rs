@@ -47,7 +47,7 @@ pub fn run(job: &Job, fresh: bool, watch: Watch<'_>) -> Result<Outcome> {
                 was_done: true,
             });
         }
-        Found::State(state) => state,
+        Found::State(state) => *state,
     };
     (watch.on_event)(Event::Started {
         shards: plan.input.shards.len(),
