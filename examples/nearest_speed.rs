@@ -1,23 +1,30 @@
 //! Measures the nearest-word search on synthetic digits-like images: `nearest_speed [threads]`.
 
-use std::time::Instant;
 use bovw::kernel::grid::{Grid, PatchShape};
 use bovw::kernel::image::PixelsRef;
 use bovw::kernel::nearest::{Scratch, Simd, Words, nearest};
 use bovw::kernel::normalize::{Normalize, Scaling};
 use bovw::kernel::rng::hash;
+use std::time::Instant;
 
 fn main() {
-    let patch = PatchShape { height: 6, width: 6 };
+    let patch = PatchShape {
+        height: 6,
+        width: 6,
+    };
     let grid = Grid::new(28, 28, patch, 1).expect("fits");
     let mut offsets = Vec::new();
     grid.offsets_into(&mut offsets);
     let pixels: Vec<u8> = (0..784u64).map(|i| (hash(1, i) % 256) as u8).collect();
     for scattered in [false, true] {
-        if scattered { offsets.sort_by_key(|&o| hash(3, u64::from(o))); }
+        if scattered {
+            offsets.sort_by_key(|&o| hash(3, u64::from(o)));
+        }
         for simd in Simd::available() {
             for k in [50usize, 200, 1600] {
-                let centroids: Vec<f32> = (0..k * 36).map(|i| (hash(2, i as u64) % 4000) as f32 / 1000.0 - 2.0).collect();
+                let centroids: Vec<f32> = (0..k * 36)
+                    .map(|i| (hash(2, i as u64) % 4000) as f32 / 1000.0 - 2.0)
+                    .collect();
                 let words = Words::new(&centroids, k, 36, simd);
                 let images = 200_000 / k;
                 let start = Instant::now();
@@ -30,7 +37,16 @@ fn main() {
                             for _ in 0..images {
                                 let pixels = PixelsRef::U8(std::hint::black_box(&pixels));
                                 let scaling = Scaling::of(Normalize::Image, pixels);
-                                again += nearest(&words, patch, 28, scaling, pixels, &offsets, &mut scratch, &mut labels);
+                                again += nearest(
+                                    &words,
+                                    patch,
+                                    28,
+                                    scaling,
+                                    pixels,
+                                    &offsets,
+                                    &mut scratch,
+                                    &mut labels,
+                                );
                             }
                             std::hint::black_box(again);
                         });
@@ -38,7 +54,12 @@ fn main() {
                 });
                 let seconds = start.elapsed().as_secs_f64();
                 #[expect(clippy::print_stdout, reason = "an example prints")]
-                { println!("scattered={scattered} {simd:?} k={k}: {:.1} Mpatch/s", 2.0 * images as f64 * offsets.len() as f64 / seconds / 1e6); }
+                {
+                    println!(
+                        "scattered={scattered} {simd:?} k={k}: {:.1} Mpatch/s",
+                        2.0 * images as f64 * offsets.len() as f64 / seconds / 1e6
+                    );
+                }
             }
         }
     }

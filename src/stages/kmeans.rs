@@ -10,6 +10,8 @@ mod lloyd;
 mod mini_batch;
 mod pass;
 mod reseed;
+#[cfg(test)]
+mod tests;
 
 use crate::error::{Error, Result};
 use crate::kernel::kmeans::seeding::Pool;
@@ -120,7 +122,11 @@ pub fn learn_with(
         .build()
         .map_err(|error| {
             let help = "lower run.threads";
-            Error::setting("run.threads", format!("cannot start threads: {error}"), help)
+            Error::setting(
+                "run.threads",
+                format!("cannot start threads: {error}"),
+                help,
+            )
         })?;
     let training = Training {
         sample,

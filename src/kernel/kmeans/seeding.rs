@@ -126,7 +126,11 @@ pub fn try_words(panels: &[f32], nearest2: &[f32], d: usize, candidates: &[f32])
                 let distances = panel_distances(panel, word);
                 for lane in 0..PANEL {
                     let nearer = distances[lane] < nearest2[lane];
-                    sums[lane] += f64::from(if nearer { distances[lane] } else { nearest2[lane] });
+                    sums[lane] += f64::from(if nearer {
+                        distances[lane]
+                    } else {
+                        nearest2[lane]
+                    });
                 }
             }
             sums.iter().sum()

@@ -109,7 +109,11 @@ impl Sums {
             for (centre, sum) in word.iter_mut().zip(&self.values[j * d..][..d]) {
                 let old = f64::from(*centre);
                 let mean = sum / count as f64;
-                let new = if rate >= 1.0 { mean } else { old + rate * (mean - old) } as f32;
+                let new = if rate >= 1.0 {
+                    mean
+                } else {
+                    old + rate * (mean - old)
+                } as f32;
                 moved |= new.to_bits() != centre.to_bits();
                 *centre = new;
             }
