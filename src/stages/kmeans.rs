@@ -10,6 +10,8 @@ mod lloyd;
 mod mini_batch;
 mod pass;
 mod reseed;
+#[cfg(test)]
+mod tests;
 
 use crate::error::{Error, Result};
 use crate::kernel::kmeans::seeding::Pool;
