@@ -779,7 +779,7 @@ mod csv_files {
             ),
             (
                 "1;2;3;4;0\n",
-                &["there is one column; is \",\" what separates"],
+                &["only one column where \",\" separates", "--delimiter"],
             ),
             (
                 "1,1,1,2,2,2,3,3,3,4,4,4,0\n",
