@@ -4,6 +4,7 @@
 //! shard is then read without a copy. Shards are written under temporary names and get their own all together, at the
 //! end. Memory is bounded by one row group. It must never leave a file behind, temporary or not, unless all are whole.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub const SHARD_MAX_BYTES: u64 = 512 << 20;
 pub const MAX_IMAGE_BYTES: usize = 256 << 20;
 /// The longest shard name prefix; with the numbers it stays under the 255 bytes that file systems allow.
 pub const MAX_NAME_BYTES: usize = 200;
+/// The metadata key under which Hugging Face's `datasets` finds the columns' types.
+const HUGGINGFACE_KEY: &str = "huggingface";
 /// Digits of a shard number, unless there are more shards than that.
 const NUMBER_DIGITS: usize = 5;
 
@@ -105,7 +108,7 @@ impl ShardWriter {
         let pending = Pending::new(labels);
         Ok(ShardWriter {
             target: target.clone(),
-            schema: pending.schema(),
+            schema: pending.schema(labels),
             properties: writer_properties(labels),
             pending,
             open: None,
@@ -246,7 +249,7 @@ impl Pending {
         }
     }
 
-    fn schema(&self) -> SchemaRef {
+    fn schema(&self, labels: &Labels) -> SchemaRef {
         let image = Field::new("image", DataType::Struct(image_fields()), true);
         let label = match self.label {
             LabelBuilder::None => None,
@@ -254,12 +257,10 @@ impl Pending {
             LabelBuilder::Text(_) => Some(DataType::Utf8),
         };
         let label = label.map(|data_type| Field::new("label", data_type, true));
-        Arc::new(Schema::new(
-            [Some(image), label]
-                .into_iter()
-                .flatten()
-                .collect::<Fields>(),
-        ))
+        let fields: Fields = [Some(image), label].into_iter().flatten().collect();
+        // pyarrow takes the metadata from the Arrow schema where a file has one, others from the file: both get it.
+        let metadata = HashMap::from([(HUGGINGFACE_KEY.to_owned(), huggingface_info(labels))]);
+        Arc::new(Schema::new(fields).with_metadata(metadata))
     }
 
     fn is_full(&self, next_bytes: usize) -> bool {
@@ -315,7 +316,7 @@ fn writer_properties(labels: &Labels) -> WriterProperties {
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_key_value_metadata(Some(vec![KeyValue::new(
-            "huggingface".to_owned(),
+            HUGGINGFACE_KEY.to_owned(),
             huggingface_info(labels),
         )]));
     for leaf in ["bytes", "path"] {
