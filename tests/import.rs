@@ -4,6 +4,8 @@
 //! Real MNIST is looked for in `BOVW_SHARED_DATA`, or beside the repository; its tests say so and pass where it is
 //! missing.
 
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
+
 use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{Read, Write};

@@ -14,7 +14,7 @@ use std::str::FromStr;
 
 use ::csv::ByteRecord;
 
-use super::shards::{Label, Labels, ShardWriter};
+use super::shards::{Label, Labels, ShardWriter, check_target};
 use super::source::{Source, read_error};
 use super::{MAX_CLASSES, Summary, Target, Watch, grey, numbered_classes};
 use crate::error::{Error, Result};
@@ -94,6 +94,7 @@ impl Options {
 
 /// Imports one CSV file. An image's path is `NAME-<row>.png`; the summary's notes say how the label was found.
 pub fn import(options: &Options, target: &Target, watch: &Watch<'_>) -> Result<Summary> {
+    check_target(target)?;
     let mut summary = Summary::default();
     let layout = Layout::find(options, &mut summary.notes)?;
     let survey = Survey::of(options, &layout, watch)?;

@@ -102,9 +102,6 @@ impl ShardWriter {
     pub fn create(target: &Target, labels: &Labels) -> Result<ShardWriter> {
         check_target(target)?;
         let dirs = CreatedDirs::create(&target.out)?;
-        if let (Some(shard), false) = (existing_shards(target)?.first(), target.overwrite) {
-            return Err(in_the_way(target, shard));
-        }
         let pending = Pending::new(labels);
         Ok(ShardWriter {
             target: target.clone(),
@@ -378,8 +375,8 @@ fn write_error(out: &Path, error: ParquetError) -> Error {
 /// Renames the finished files, which are on the disk already, in order; then removes the shards that they replace.
 fn publish(target: &Target, files: Vec<TempPath>) -> Result<Vec<PathBuf>> {
     let replaced = existing_shards(target)?;
-    if let (Some(shard), false) = (replaced.first(), target.overwrite) {
-        return Err(in_the_way(target, shard));
+    if !target.overwrite {
+        check_nothing_in_the_way(target, &replaced)?;
     }
     let total = files.len();
     let mut shards = Vec::with_capacity(total);
@@ -434,18 +431,31 @@ fn existing_shards(target: &Target) -> Result<Vec<PathBuf>> {
     Ok(shards)
 }
 
-fn in_the_way(target: &Target, shard: &Path) -> Error {
+fn check_nothing_in_the_way(target: &Target, existing: &[PathBuf]) -> Result<()> {
+    let Some(shard) = existing.first() else {
+        return Ok(());
+    };
     let name = shard.file_name().unwrap_or_default().display();
-    Error::OtherJob {
+    Err(Error::OtherJob {
         dir: target.out.clone(),
         message: format!("holds shards of this name already: {name}"),
         help: Some(
             "--overwrite replaces all of them; --name, or another --out, keeps them".to_owned(),
         ),
-    }
+    })
 }
 
-fn check_target(target: &Target) -> Result<()> {
+/// Whether shards can be written there, as far as it can be known before anything is: a name that works, and nothing
+/// in the way. Imports ask before they read much.
+pub(super) fn check_target(target: &Target) -> Result<()> {
+    check_settings(target)?;
+    if !target.overwrite && target.out.is_dir() {
+        check_nothing_in_the_way(target, &existing_shards(target)?)?;
+    }
+    Ok(())
+}
+
+fn check_settings(target: &Target) -> Result<()> {
     let name = &target.name;
     let problem = if name.is_empty() {
         "is empty"
