@@ -169,6 +169,10 @@ impl Scratch {
 /// to its next; `scaling` is the image's; `offsets` are the indices of top-left pixels in `pixels`, any number of them,
 /// fastest where they follow one another. Returns how many patches were decided again in float64; a blank image counts
 /// none, since all its patches are one.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "an image is passed in pieces, as a sample's record holds them"
+)]
 pub fn nearest(
     words: &Words,
     patch: PatchShape,
