@@ -14,6 +14,7 @@ use super::grid::PatchShape;
 use super::image::PixelsRef;
 use super::normalize::Scaling;
 use super::sample::BLOCK_PATCHES;
+use super::sample::Record;
 
 /// Lanes of a panel.
 const LANES: usize = BLOCK_PATCHES;
@@ -163,28 +164,21 @@ impl Scratch {
     }
 }
 
-/// Finds the nearest word of each patch at `offsets`, over what `labels` held.
+/// Finds the nearest word of each patch of `image`, over what `labels` held.
 ///
-/// `patch` is the shape of every patch, `words.d()` pixels; `row_stride` is the number of pixels from one row of a patch
-/// to its next; `scaling` is the image's; `offsets` are the indices of top-left pixels in `pixels`, any number of them,
-/// fastest where they follow one another. Returns how many patches were decided again in float64; a blank image counts
-/// none, since all its patches are one.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "an image is passed in pieces, as a sample's record holds them"
-)]
+/// `patch` is the shape of every patch, `words.d()` pixels; the image's offsets may be any number, and are fastest where
+/// they follow one another. Returns how many patches were decided again in float64; a blank image counts none, since all
+/// its patches are one.
 pub fn nearest(
     words: &Words,
     patch: PatchShape,
-    row_stride: u32,
-    scaling: Scaling,
-    pixels: PixelsRef<'_>,
-    offsets: &[u32],
+    image: &Record<'_>,
     scratch: &mut Scratch,
     labels: &mut Vec<u32>,
 ) -> u64 {
     assert_eq!(patch.len(), words.d);
     labels.clear();
+    let (scaling, offsets) = (image.scaling, image.offsets);
     if scaling.is_blank() {
         scratch.values.clear();
         scratch.values.resize(words.d, 0.0);
@@ -193,11 +187,11 @@ pub fn nearest(
     }
     labels.resize(offsets.len(), 0);
     scratch.panel.resize((words.d + 1) * LANES, 0.0);
-    match pixels {
+    match image.pixels {
         PixelsRef::U8(pixels) => {
             let image = ImagePatches {
                 patch,
-                row_stride,
+                row_stride: image.row_stride,
                 scaling,
                 shift: 0.0,
                 pixels,
@@ -205,12 +199,11 @@ pub fn nearest(
             image.search(words, offsets, scratch, labels)
         }
         PixelsRef::F32(pixels) => {
-            let shift = scaling.centre as f32;
             let image = ImagePatches {
                 patch,
-                row_stride,
+                row_stride: image.row_stride,
                 scaling,
-                shift,
+                shift: scaling.centre as f32,
                 pixels,
             };
             image.search(words, offsets, scratch, labels)
@@ -686,16 +679,14 @@ mod tests {
             let words = Words::new(&case.centroids, case.k, case.patch.len(), simd);
             let mut scratch = Scratch::default();
             let mut labels = vec![7; 3];
-            again = nearest(
-                &words,
-                case.patch,
-                case.row_stride,
-                case.scaling,
+            let image = Record {
+                image: 0,
+                scaling: case.scaling,
+                row_stride: case.row_stride,
+                offsets: &case.offsets,
                 pixels,
-                &case.offsets,
-                &mut scratch,
-                &mut labels,
-            );
+            };
+            again = nearest(&words, case.patch, &image, &mut scratch, &mut labels);
             assert_eq!(labels, expected, "{simd:?} of {case:?}");
         }
         again

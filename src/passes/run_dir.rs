@@ -186,7 +186,7 @@ fn new_state(plan: &Plan) -> Result<State> {
             .shards
             .iter()
             .map(|shard| InputState {
-                path: shard.path.display().to_string(),
+                path: from_job(&shard.path, &plan.job.base_dir),
                 rows: shard.n_rows,
                 fingerprint: shard.fingerprint.clone(),
             })
@@ -195,6 +195,14 @@ fn new_state(plan: &Plan) -> Result<State> {
         learning: None,
         features: std::collections::BTreeMap::new(),
     })
+}
+
+/// A path as the job file would have it, so that a job may be run from anywhere, and moved with its data.
+fn from_job(path: &Path, base_dir: &Path) -> String {
+    path.strip_prefix(base_dir)
+        .unwrap_or(path)
+        .display()
+        .to_string()
 }
 
 /// Outputs must not be inputs of the next run: refuses a directory that holds inputs or whose files a glob would match.

@@ -20,9 +20,6 @@ use crate::kernel::nearest::{Scratch, Simd, Words};
 use crate::kernel::sample::SampleView;
 use crate::kernel::vocabulary::{Preparation, Vocabulary};
 
-/// Recommended `tol`: training stops when a full pass improves the inertia by less than this share.
-pub const DEFAULT_TOL: f64 = 1e-5;
-
 /// How far training has come.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Progress {

@@ -1,10 +1,11 @@
-//! Measures the nearest-word search on synthetic digits-like images: `nearest_speed [threads]`.
+//! Prints how fast the nearest-word search is, for every instruction set of this machine: `cargo bench --bench nearest`.
 
 use bovw::kernel::grid::{Grid, PatchShape};
 use bovw::kernel::image::PixelsRef;
 use bovw::kernel::nearest::{Scratch, Simd, Words, nearest};
 use bovw::kernel::normalize::{Normalize, Scaling};
 use bovw::kernel::rng::hash;
+use bovw::kernel::sample::Record;
 use std::time::Instant;
 
 fn main() {
@@ -37,16 +38,14 @@ fn main() {
                             for _ in 0..images {
                                 let pixels = PixelsRef::U8(std::hint::black_box(&pixels));
                                 let scaling = Scaling::of(Normalize::Image, pixels);
-                                again += nearest(
-                                    &words,
-                                    patch,
-                                    28,
+                                let image = Record {
+                                    image: 0,
                                     scaling,
+                                    row_stride: 28,
+                                    offsets: &offsets,
                                     pixels,
-                                    &offsets,
-                                    &mut scratch,
-                                    &mut labels,
-                                );
+                                };
+                                again += nearest(&words, patch, &image, &mut scratch, &mut labels);
                             }
                             std::hint::black_box(again);
                         });
