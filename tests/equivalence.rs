@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bovw::job::{Job, Overrides};
+use bovw::passes::plan::Plan;
 use bovw::passes::progress::{Event, Progress, Watch};
 use bovw::passes::run::run;
 use bovw::{Error, Result};
@@ -118,16 +119,45 @@ fn mapping_and_reading_give_the_same_bytes() {
 
 #[test]
 fn memory_changes_no_byte_even_where_the_sample_is_spilled() {
-    // With the larger k little is left for the sample, which goes to a mapped file.
-    let common = ["vocabulary.k=64", "vocabulary.n_init=1"];
+    // A sample of a little more than the megabyte that a job has at least for it.
+    let common = [
+        "patches.size=[2, 2]",
+        "sample.per_image=1.0",
+        "vocabulary.n_init=1",
+    ];
+    let needed_bytes = least_memory_bytes(&common);
+    let memory = format!("run.memory={needed_bytes}");
+    let is_spilled = |sets: &[&str]| {
+        let dir = tempfile::tempdir().expect("a folder");
+        let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+        let seen = AtomicBool::new(false);
+        let on_event = |event: &Event<'_>| {
+            let spilled = matches!(event, Event::Sampled { heap_bytes: 0, .. });
+            seen.fetch_or(spilled, Relaxed);
+            false
+        };
+        run_job(DIGITS, &sets, dir.path(), on_event).expect("the job runs");
+        seen.load(Relaxed)
+    };
+    let with_memory: Vec<&str> = common.iter().copied().chain([memory.as_str()]).collect();
+    assert!(is_spilled(&with_memory));
+    assert!(!is_spilled(&common));
     assert_same_as_default(
         &[
-            &["run.memory=\"64MiB\""],
-            &["run.memory=\"64MiB\"", "run.threads=1"],
+            &[memory.as_str(), "run.threads=2"],
+            &[memory.as_str(), "run.threads=1"],
             &["run.memory=\"4GiB\"", "run.threads=3"],
         ],
         &common,
     );
+}
+
+/// The ceiling that leaves the sample as little memory as a job may have.
+fn least_memory_bytes(sets: &[&str]) -> u64 {
+    let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+    let job = Job::load(&repository().join(DIGITS), &sets, &Overrides::default()).expect("a job");
+    let memory = Plan::new(&job).expect("a plan").memory;
+    memory.base_bytes + memory.kmeans_bytes + (1 << 20)
 }
 
 #[test]
@@ -189,9 +219,9 @@ fn mnist_gives_the_same_bytes_for_1_2_3_and_8_threads_mapped_and_read() {
     };
     let expected = result(&["run.threads=1"]);
     for variant in [
-        ["run.threads=2", "run.io=\"read\"", "run.memory=\"64MiB\""],
+        ["run.threads=2", "run.io=\"read\"", "run.memory=\"32MiB\""],
         ["run.threads=3", "run.io=\"mmap\"", "run.memory=\"1GiB\""],
-        ["run.threads=8", "run.io=\"auto\"", "run.memory=\"64MiB\""],
+        ["run.threads=8", "run.io=\"auto\"", "run.memory=\"32MiB\""],
     ] {
         assert!(result(&variant) == expected, "{variant:?}");
     }

@@ -12,7 +12,7 @@ use bovw::passes::progress::{Phase, Progress};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::{GlobalArgs, Progress as How};
-use super::output::{count, note};
+use super::output::{count, note, seconds};
 use super::process;
 
 /// How often counters are looked at.
@@ -72,11 +72,22 @@ fn stages(progress: &Progress, phase: Phase) -> Vec<&StageStats> {
 }
 
 /// One bar a stage of the phase that is under way.
-#[derive(Default)]
 struct Bars {
     phase: Option<Phase>,
+    start: Instant,
     multi: Option<MultiProgress>,
     bars: Vec<ProgressBar>,
+}
+
+impl Default for Bars {
+    fn default() -> Bars {
+        Bars {
+            phase: None,
+            start: Instant::now(),
+            multi: None,
+            bars: Vec::new(),
+        }
+    }
 }
 
 impl Bars {
@@ -84,7 +95,7 @@ impl Bars {
         let phase = progress.phase();
         if self.phase != Some(phase) {
             self.clear();
-            self.phase = Some(phase);
+            (self.phase, self.start) = (Some(phase), Instant::now());
             let multi = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
             self.bars = stages(progress, phase)
                 .into_iter()
@@ -97,7 +108,7 @@ impl Bars {
             bar.set_position(stage.done().min(stage.total()));
             bar.set_message(match phase {
                 Phase::Clustering => progress.note(),
-                _ => channel(stage),
+                _ => format!("{}  {}", pace(stage, self.start), channel(stage)),
             });
         }
     }
@@ -116,13 +127,24 @@ impl Bars {
 fn bar(stage: &StageStats) -> ProgressBar {
     let bar = ProgressBar::new(stage.total());
     let template = format!(
-        "{:>9} {{bar:24}} {{percent:>3}} %  {{human_pos}}/{{human_len}} {}  {{per_sec:>14}}  {{eta:>4}} left  {{msg}}",
+        "{:>9} {{bar:24}} {{human_pos:>10}} of {{human_len}} {}  {{msg}}",
         stage.name, stage.unit
     );
     if let Ok(style) = ProgressStyle::with_template(&template) {
         bar.set_style(style.progress_chars("━╸─"));
     }
     bar
+}
+
+/// Units a second since the phase began, and the time that is left at that pace.
+fn pace(stage: &StageStats, start: Instant) -> String {
+    let rate = stage.done() as f64 / start.elapsed().as_secs_f64().max(1e-3);
+    let left = match stage.total().saturating_sub(stage.done()) {
+        0 => "done".to_owned(),
+        _ if stage.done() == 0 => "waiting".to_owned(),
+        n => format!("{} left", seconds(n as f64 / rate)),
+    };
+    format!("{:>9}/s  {left:>12}", count(rate as u64))
 }
 
 /// How full the channel before a stage is, drawn.
@@ -177,12 +199,6 @@ impl Plain {
             return;
         };
         let (done, total) = (last.done(), last.total());
-        let rate = done as f64 / (now - self.start).as_secs_f64();
-        let left = if rate > 0.0 {
-            total.saturating_sub(done) as f64 / rate
-        } else {
-            f64::NAN
-        };
         let channels: Vec<String> = stages
             .iter()
             .filter(|stage| stage.channel().1 > 0)
@@ -190,10 +206,17 @@ impl Plain {
             .collect();
         let detail = match phase {
             Phase::Clustering => progress.note(),
-            _ => format!("waiting before {}", channels.join(", ")),
+            _ => format!(
+                "{}; waiting before {}",
+                pace(last, self.start)
+                    .split_whitespace()
+                    .collect::<Vec<_>>()
+                    .join(" "),
+                channels.join(", ")
+            ),
         };
         note(&format!(
-            "{}: {} of {} {} ({rate:.0} a second, {left:.0} s left); {detail}",
+            "{}: {} of {} {}, {detail}",
             last.name,
             count(done),
             count(total),

@@ -50,8 +50,17 @@ pub struct MemoryPlan {
 }
 
 impl MemoryPlan {
-    /// Divides a job's memory; `max_in_flight` is the most batches that the pipeline holds.
-    pub fn new(job: &Job, layout: &Layout, max_in_flight: usize) -> Result<MemoryPlan> {
+    /// Divides a job's memory. `max_rows` are the rows of the largest shard, `max_in_flight` the most batches that the
+    /// pipeline holds.
+    ///
+    /// # Errors
+    /// The ceiling is too low for the job.
+    pub fn new(
+        job: &Job,
+        layout: &Layout,
+        max_rows: u64,
+        max_in_flight: usize,
+    ) -> Result<MemoryPlan> {
         let ceiling_bytes = job.run.memory_bytes;
         let (k, d) = (layout.n_values, job.preparation.patch.len());
         let threads = job.run.threads as u64;
@@ -70,7 +79,7 @@ impl MemoryPlan {
             sample_bytes: if is_learned { MIN_SAMPLE_BYTES } else { 0 },
             kmeans_bytes,
             words_bytes: Words::heap_bytes(k, d) + threads * Scratch::heap_bytes(k, d),
-            sink_bytes: layout.writer_bytes(),
+            sink_bytes: layout.writer_bytes(max_rows),
         };
         let needed = plan.learn_bytes().max(plan.featurize_bytes());
         if needed > ceiling_bytes {

@@ -299,3 +299,49 @@ fn with_view(field: &Field) -> Field {
     };
     field.clone().with_data_type(data_type)
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::AsArray;
+
+    use super::*;
+
+    /// Where the image bytes of the first row group lie, and where the file does.
+    fn buffers(io: Io) -> (Vec<usize>, std::ops::Range<usize>) {
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("data/digits/digits-00000-of-00004.parquet");
+        let shard = Shard::open(&path, io)
+            .expect("a shard")
+            .with_views_of("image");
+        let wanted = [Wanted {
+            column: "image".to_owned(),
+            field: Some("bytes".to_owned()),
+        }];
+        let mut reader = shard.read_row_group(0, &wanted, 100).expect("a row group");
+        let (_, batch) = reader.next_batch().expect("rows").expect("readable");
+        assert_eq!(batch.num_columns(), 1, "only the wanted column");
+        let images = batch.column(0).as_struct().column(0).as_binary_view();
+        let addresses = images
+            .data_buffers()
+            .iter()
+            .map(|buffer| buffer.as_ptr().addr());
+        let file = match shard.bytes() {
+            FileBytes::Mapped(bytes) => bytes.as_ptr().addr()..bytes.as_ptr().addr() + bytes.len(),
+            FileBytes::Read { .. } => 0..0,
+        };
+        (addresses.collect(), file)
+    }
+
+    #[test]
+    fn images_of_a_mapped_file_are_not_copied() {
+        let (addresses, file) = buffers(Io::Mmap);
+        assert!(!addresses.is_empty());
+        assert!(addresses.iter().all(|address| file.contains(address)));
+    }
+
+    #[test]
+    fn images_of_a_file_that_is_read_lie_in_memory_of_their_own() {
+        let (addresses, file) = buffers(Io::Read);
+        assert!(!addresses.is_empty() && file.is_empty());
+    }
+}
