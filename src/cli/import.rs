@@ -11,7 +11,7 @@ use serde_json::json;
 use super::args::{
     GlobalArgs, Header, ImageLabel, Import, LabelColumn, Progress as How, ShardArgs,
 };
-use super::output::{bytes, count, print, print_json, table};
+use super::output::{bytes, count, note, print, print_json, table};
 use super::process::{self, INTERRUPTED};
 use super::style::Style;
 
@@ -73,6 +73,9 @@ pub(crate) fn import(args: &Import, global: &GlobalArgs) -> Result<()> {
         }
     };
     bar.finish_and_clear();
+    if let Err(Error::Interrupted) = result {
+        note("interrupted; no shard was written");
+    }
     report(&result?, global)
 }
 
