@@ -380,13 +380,13 @@ fn binary(
         return Ok(Err("binary, with no value in its first rows".to_owned()));
     };
     if let Ok(format) = image::guess_format(&first) {
-        let reason =
-            format!("binary; its first value starts like {format:?}").replace("Pnm", "PNM");
+        let format = format!("{format:?}").to_uppercase();
+        let reason = format!("binary; its first value starts like a {format} file");
         return Ok(Ok(Candidate::new(
             field,
             Layout::Encoded,
             Rank::Encoded,
-            reason.to_owned(),
+            reason,
         )));
     }
     Ok(raw(field, shape, None, "binary").and_then(|candidate| {
@@ -454,7 +454,11 @@ fn raw(
     if let Some(shape) = tensor_shape(field) {
         if n_values.is_none_or(|n| n == shape.len()) {
             let layout = Layout::Raw { shape: Some(shape) };
-            let reason = format!("tensor of shape {shape}");
+            let first = match shape.channels_first && shape.channels > 1 {
+                true => ", channels first",
+                false => "",
+            };
+            let reason = format!("tensor of {shape}{first}");
             return Ok(Candidate::new(field, layout, Rank::Encoded, reason));
         }
     }
