@@ -81,7 +81,7 @@ pub enum Error {
         manifest: PathBuf,
     },
     /// The operating system refused.
-    #[error("{}: cannot {action}: {source}{}", path.display(), io_help(source))]
+    #[error("{}: cannot {action}: {source}{}", path.display(), io_help(action, source))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -250,14 +250,18 @@ fn near(place: &Option<Place>) -> String {
         .unwrap_or_default()
 }
 
-fn io_help(source: &std::io::Error) -> &'static str {
+fn io_help(action: &str, source: &std::io::Error) -> &'static str {
     use std::io::ErrorKind;
+    let reads = ["open", "read", "list", "map"]
+        .iter()
+        .any(|verb| action.starts_with(verb));
     match source.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
             "\n  help: free some space and run the same command again; finished files are kept"
         }
+        ErrorKind::PermissionDenied if reads => "\n  help: make it readable for you",
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-            "\n  help: choose another output.dir, or change its permissions"
+            "\n  help: choose another place for the output, or make this one writable"
         }
         _ => "",
     }

@@ -4,6 +4,8 @@
 //! Real MNIST is looked for in `BOVW_SHARED_DATA`, or beside the repository; its tests say so and pass where it is
 //! missing.
 
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
+
 use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -88,18 +90,24 @@ fn read_shards(summary: &Summary) -> Vec<Row> {
         .collect()
 }
 
-fn huggingface_info(shard: &Path) -> serde_json::Value {
+fn key_value(shard: &Path, key: &str) -> String {
     let reader = SerializedFileReader::new(File::open(shard).unwrap()).unwrap();
     let metadata = reader
         .metadata()
         .file_metadata()
         .key_value_metadata()
         .unwrap();
-    let info = metadata
+    metadata
         .iter()
-        .find(|pair| pair.key == "huggingface")
-        .unwrap();
-    serde_json::from_str(info.value.as_ref().unwrap()).unwrap()
+        .find(|pair| pair.key == key)
+        .unwrap()
+        .value
+        .clone()
+        .unwrap()
+}
+
+fn huggingface_info(shard: &Path) -> serde_json::Value {
+    serde_json::from_str(&key_value(shard, "huggingface")).unwrap()
 }
 
 /// A folder to put inputs in, and an output folder that does not exist yet.
@@ -314,6 +322,33 @@ mod layout {
             assert_eq!(huggingface_info(shard), expected);
         }
         assert_eq!(summary.classes.unwrap(), ["0", "1", "2"]);
+    }
+
+    /// pyarrow, and so `datasets`, takes the metadata from here where a file has it, and then from nowhere else.
+    #[test]
+    fn the_arrow_schema_names_the_classes_too() {
+        let (_scene, summary) = three_shards();
+        let shard = &summary.shards[0];
+        let arrow_schema = base64_decode(&key_value(shard, "ARROW:schema"));
+        let info = key_value(shard, "huggingface");
+        assert!(
+            arrow_schema
+                .windows(info.len())
+                .any(|window| window == info.as_bytes())
+        );
+    }
+
+    fn base64_decode(text: &str) -> Vec<u8> {
+        const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let digits: Vec<usize> = text
+            .bytes()
+            .filter_map(|byte| DIGITS.iter().position(|&digit| digit == byte))
+            .collect();
+        let bits = |group: &[usize]| group.iter().fold(0, |bits, digit| bits << 6 | digit) as u32;
+        digits
+            .chunks_exact(4)
+            .flat_map(|group| bits(group).to_be_bytes()[1..].to_owned())
+            .collect()
     }
 
     #[test]
@@ -779,7 +814,7 @@ mod csv_files {
             ),
             (
                 "1;2;3;4;0\n",
-                &["there is one column; is \",\" what separates"],
+                &["only one column where \",\" separates", "--delimiter"],
             ),
             (
                 "1,1,1,2,2,2,3,3,3,4,4,4,0\n",

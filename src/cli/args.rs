@@ -244,8 +244,25 @@ pub(crate) struct CsvArgs {
     /// Pixels in a row
     #[arg(long, value_name = "PIXELS", requires = "height", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) width: Option<u32>,
+    /// Whether the first line names the columns
+    #[arg(long, value_name = "WHETHER", value_enum, default_value_t = Header::Detect)]
+    pub(crate) header: Header,
+    /// What separates fields, one character
+    #[arg(long, value_name = "CHAR", default_value_t = ',')]
+    pub(crate) delimiter: char,
     #[command(flatten)]
     pub(crate) shards: ShardArgs,
+}
+
+/// Whether the first line of a CSV file names the columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Header {
+    /// It does if it holds no numbers
+    Detect,
+    /// It does
+    Yes,
+    /// It does not
+    No,
 }
 
 /// Which column of a CSV file holds the label.

@@ -3,12 +3,14 @@
 use std::cell::Cell;
 use std::sync::atomic::Ordering::Relaxed;
 
-use bovw::Result;
 use bovw::import::{self, Summary, Target, Watch, csv, idx, images};
+use bovw::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::args::{GlobalArgs, ImageLabel, Import, LabelColumn, Progress as How, ShardArgs};
+use super::args::{
+    GlobalArgs, Header, ImageLabel, Import, LabelColumn, Progress as How, ShardArgs,
+};
 use super::output::{bytes, count, print, print_json, table};
 use super::process::{self, INTERRUPTED};
 use super::style::Style;
@@ -44,6 +46,17 @@ pub(crate) fn import(args: &Import, global: &GlobalArgs) -> Result<()> {
                 LabelColumn::None => csv::LabelColumn::None,
                 LabelColumn::Name(name) => csv::LabelColumn::Named(name.clone()),
             };
+            options.header = match args.header {
+                Header::Detect => None,
+                Header::Yes => Some(true),
+                Header::No => Some(false),
+            };
+            options.delimiter = u8::try_from(args.delimiter).map_err(|_| Error::Usage {
+                message: format!(
+                    "--delimiter: '{}' is not an ASCII character",
+                    args.delimiter
+                ),
+            })?;
             options.height = args.height;
             options.width = args.width;
             csv::import(&options, &target(&args.shards), &watch)

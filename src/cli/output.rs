@@ -59,6 +59,17 @@ pub(crate) fn seconds(seconds: f64) -> String {
     }
 }
 
+/// A path without detours, from the working directory where it is inside.
+pub(crate) fn shown(path: &Path) -> String {
+    let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let here = std::env::current_dir().unwrap_or_default();
+    whole
+        .strip_prefix(here)
+        .unwrap_or(&whole)
+        .display()
+        .to_string()
+}
+
 /// A table of two columns, the first as wide as its widest entry.
 pub(crate) fn table(rows: &[(String, String)]) -> String {
     let width = rows

@@ -6,7 +6,7 @@ use bovw::passes::plan::Plan;
 use serde_json::json;
 
 use super::args::{GlobalArgs, JobArgs};
-use super::output::{bytes, count, print, print_json, table};
+use super::output::{bytes, count, print, print_json, shown, table};
 use super::style::Style;
 
 pub(crate) fn plan(args: &JobArgs, global: &GlobalArgs) -> Result<()> {
@@ -52,7 +52,8 @@ fn to_text(plan: &Plan, style: Style) -> Result<String> {
     }
     out.push_str(&format!("{}\n", style.bold("The job, with every default")));
     for line in resolved::to_toml(&plan.job)?.lines() {
-        out.push_str(&format!("  {line}\n"));
+        out.push_str(format!("  {line}").trim_end());
+        out.push('\n');
     }
     Ok(out)
 }
@@ -105,7 +106,7 @@ fn learn_rows(plan: &Plan) -> Vec<(String, String)> {
         VocabularySource::From(path) => {
             return vec![row(
                 "nothing",
-                format!("{} words are read from {}", plan.k, path.display()),
+                format!("{} words are read from {}", plan.k, shown(path)),
             )];
         }
         VocabularySource::Learn(params) => params,
@@ -170,7 +171,7 @@ fn featurize_rows(plan: &Plan) -> Vec<(String, String)> {
             "output",
             format!(
                 "{}: {} rows of {} values, {} before compression",
-                plan.job.output.dir.display(),
+                shown(&plan.job.output.dir),
                 count(plan.input.n_rows()),
                 plan.k,
                 bytes(features_bytes(plan))

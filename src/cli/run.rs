@@ -10,7 +10,7 @@ use bovw::{Error, Result};
 use serde_json::json;
 
 use super::args::{GlobalArgs, RunArgs};
-use super::output::{bytes, count, note, print, print_json, seconds, table};
+use super::output::{bytes, count, note, print, print_json, seconds, shown, table};
 use super::process::{self, INTERRUPTED};
 use super::progress;
 use super::style::Style;
@@ -117,8 +117,8 @@ fn text(dir: &Path, outcome: &Outcome, args: &RunArgs, style: Style) -> String {
         rows.extend(effort(manifest));
     }
     let heading = match outcome.was_done {
-        true => format!("Nothing to do: {} holds this job's results", dir.display()),
-        false => format!("Done: {}", dir.display()),
+        true => format!("Nothing to do: {} holds this job's results", shown(dir)),
+        false => format!("Done: {}", shown(dir)),
     };
     let mut out = format!("{}\n{}", style.bold(heading), table(&rows));
     if outcome.was_done {

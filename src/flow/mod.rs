@@ -103,7 +103,10 @@ pub fn run<A: Send, B: Send, C: Send>(
 }
 
 /// Calls a stage; a panic becomes an error that says where it happened.
-fn guarded<T>(
+///
+/// # Errors
+/// What `call` gives, or [`Error::Panicked`].
+pub fn guarded<T>(
     stage: &'static str,
     place: Option<&Place>,
     call: impl FnOnce() -> Result<T>,
@@ -139,3 +142,6 @@ fn too_large<T>(offer: &Offer<T>, budget_bytes: u64) -> Error {
         help: Some("raise run.memory".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use std::str::FromStr;
 
 use ::csv::ByteRecord;
 
-use super::shards::{Label, Labels, ShardWriter};
+use super::shards::{Label, Labels, ShardWriter, check_target};
 use super::source::{Source, read_error};
 use super::{MAX_CLASSES, Summary, Target, Watch, grey, numbered_classes};
 use crate::error::{Error, Result};
@@ -28,7 +28,7 @@ const SNIFF_ROWS: usize = 100;
 /// Names, in lower case, by which a label column is known.
 const LABEL_NAMES: [&str; 5] = ["label", "class", "target", "y", "labels"];
 /// The fewest columns that may be taken for a header because they count up by one, as pandas numbers its columns.
-const MIN_COUNTING_COLUMNS: usize = 4;
+const MIN_COUNTING_COLUMNS: usize = 16;
 
 /// Which column holds the label.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -94,6 +94,7 @@ impl Options {
 
 /// Imports one CSV file. An image's path is `NAME-<row>.png`; the summary's notes say how the label was found.
 pub fn import(options: &Options, target: &Target, watch: &Watch<'_>) -> Result<Summary> {
+    check_target(target)?;
     let mut summary = Summary::default();
     let layout = Layout::find(options, &mut summary.notes)?;
     let survey = Survey::of(options, &layout, watch)?;
@@ -271,12 +272,7 @@ fn no_image(options: &Options, sniff: &Sniff, n_pixels: usize) -> Error {
             format!("{n} columns leave {n_pixels} pixels, which is not an image of {size}")
         }
     };
-    let help = if n == 1 {
-        format!(
-            "there is one column; is \"{}\" what separates the fields?",
-            options.delimiter.escape_ascii()
-        )
-    } else if is_colour(n) || is_colour(n - 1) {
+    let help = if is_colour(n) || is_colour(n - 1) {
         "this looks like colour images, which are not read from CSV; store them as files and use bovw import images"
             .to_owned()
     } else {
@@ -287,6 +283,17 @@ fn no_image(options: &Options, sniff: &Sniff, n_pixels: usize) -> Error {
         place: options.file.as_path().into(),
         message,
         help: Some(help),
+    }
+}
+
+fn one_column(options: &Options) -> Error {
+    Error::File {
+        place: options.file.as_path().into(),
+        message: format!(
+            "there is only one column where \"{}\" separates the fields",
+            options.delimiter.escape_ascii()
+        ),
+        help: Some("--delimiter says what separates them".to_owned()),
     }
 }
 
@@ -311,6 +318,9 @@ impl Sniff {
         let mut rows = Rows::open(options)?;
         if !rows.read()? {
             return Err(Error::file(options.file.as_path(), "the file has no rows"));
+        }
+        if rows.record.len() == 1 {
+            return Err(one_column(options));
         }
         let named = matches!(options.label, LabelColumn::Named(_));
         let is_header = options
@@ -800,23 +810,33 @@ mod tests {
 
     #[test]
     fn names_or_counting_numbers_make_a_header() {
-        for line in [
+        let counting = |from: i64| {
+            (from..from + 16)
+                .map(|i| i.to_string())
+                .collect::<Vec<_>>()
+                .join(",")
+        };
+        let lines = [
             "label,p1,p2",
-            "label,0,1,2,3",
-            "0,1,2,3,label",
             "1x1,1x2,class",
-            "1,2,3,4,5",
-        ] {
-            assert!(looks_like_header(&record(line)), "{line}");
+            "a,b",
+            &counting(0),
+            &counting(1),
+        ];
+        for line in lines.map(str::to_owned).into_iter().chain([
+            format!("label,{}", counting(0)),
+            format!("{},label", counting(1)),
+        ]) {
+            assert!(looks_like_header(&record(&line)), "{line}");
         }
         for line in [
             "0,0,0,0",
+            "1,2,3,4",
             "cat,0,0,9",
             "y,0,0,0,0",
-            "5,0,1,3,2",
             "NaN,,0,1",
             "cat,5",
-            "0,1,2",
+            &counting(7),
         ] {
             assert!(!looks_like_header(&record(line)), "{line}");
         }

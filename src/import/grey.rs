@@ -27,8 +27,10 @@ pub(super) fn check_size(height: u64, width: u64) -> Result<(u32, u32), String> 
 
 /// Replaces `png` with the encoding of `pixels`, `height * width` grey bytes.
 pub(super) fn encode_png(pixels: &[u8], height: u32, width: u32, png: &mut Vec<u8>) {
+    // Measured on MNIST: without a filter, level 1 takes 276 bytes and 15 us an image, and decodes in 4 us; the fastest
+    // level takes 402 bytes, 7 us and 10 us. Shards are written once and read in every pass.
     png.clear();
-    PngEncoder::new_with_quality(png, CompressionType::Fast, FilterType::Adaptive)
+    PngEncoder::new_with_quality(png, CompressionType::Level(1), FilterType::NoFilter)
         .write_image(pixels, width, height, ExtendedColorType::L8)
         .expect("a checked size and a buffer in memory cannot fail");
 }

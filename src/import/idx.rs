@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::shards::{Label, Labels, ShardWriter};
+use super::shards::{Label, Labels, ShardWriter, check_target};
 use super::source::Source;
 use super::{Summary, Target, Watch, grey, numbered_classes};
 use crate::error::{Error, Result};
@@ -30,6 +30,7 @@ pub struct Options {
 
 /// Imports one IDX file of images, with or without labels. An image's path is `NAME-<row>.png`.
 pub fn import(options: &Options, target: &Target, watch: &Watch<'_>) -> Result<Summary> {
+    check_target(target)?;
     let mut images = ImageReader::open(&options.images)?;
     let mut summary = Summary::default();
     let labels = match &options.labels {

@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 use image::ImageFormat;
 use walkdir::{DirEntry, WalkDir};
 
-use super::shards::{Label, Labels, MAX_IMAGE_BYTES, ShardWriter};
+use super::shards::{Label, Labels, MAX_IMAGE_BYTES, ShardWriter, check_target};
 use super::source::open_regular;
 use super::{MAX_CLASSES, Summary, Target, Watch};
 use crate::error::{Error, Result};
@@ -72,6 +72,7 @@ impl Options {
 
 /// Imports image files. An image's path is its path below the folder that was given, with `/` between the names.
 pub fn import(options: &Options, target: &Target, watch: &Watch<'_>) -> Result<Summary> {
+    check_target(target)?;
     let mut summary = Summary::default();
     let survey = Survey::of(options, watch)?;
     let n_expected = survey.n_files;

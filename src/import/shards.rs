@@ -4,6 +4,7 @@
 //! shard is then read without a copy. Shards are written under temporary names and get their own all together, at the
 //! end. Memory is bounded by one row group. It must never leave a file behind, temporary or not, unless all are whole.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub const SHARD_MAX_BYTES: u64 = 512 << 20;
 pub const MAX_IMAGE_BYTES: usize = 256 << 20;
 /// The longest shard name prefix; with the numbers it stays under the 255 bytes that file systems allow.
 pub const MAX_NAME_BYTES: usize = 200;
+/// The metadata key under which Hugging Face's `datasets` finds the columns' types.
+const HUGGINGFACE_KEY: &str = "huggingface";
 /// Digits of a shard number, unless there are more shards than that.
 const NUMBER_DIGITS: usize = 5;
 
@@ -99,13 +102,10 @@ impl ShardWriter {
     pub fn create(target: &Target, labels: &Labels) -> Result<ShardWriter> {
         check_target(target)?;
         let dirs = CreatedDirs::create(&target.out)?;
-        if let (Some(shard), false) = (existing_shards(target)?.first(), target.overwrite) {
-            return Err(in_the_way(target, shard));
-        }
         let pending = Pending::new(labels);
         Ok(ShardWriter {
             target: target.clone(),
-            schema: pending.schema(),
+            schema: pending.schema(labels),
             properties: writer_properties(labels),
             pending,
             open: None,
@@ -246,7 +246,7 @@ impl Pending {
         }
     }
 
-    fn schema(&self) -> SchemaRef {
+    fn schema(&self, labels: &Labels) -> SchemaRef {
         let image = Field::new("image", DataType::Struct(image_fields()), true);
         let label = match self.label {
             LabelBuilder::None => None,
@@ -254,12 +254,10 @@ impl Pending {
             LabelBuilder::Text(_) => Some(DataType::Utf8),
         };
         let label = label.map(|data_type| Field::new("label", data_type, true));
-        Arc::new(Schema::new(
-            [Some(image), label]
-                .into_iter()
-                .flatten()
-                .collect::<Fields>(),
-        ))
+        let fields: Fields = [Some(image), label].into_iter().flatten().collect();
+        // pyarrow takes the metadata from the Arrow schema where a file has one, others from the file: both get it.
+        let metadata = HashMap::from([(HUGGINGFACE_KEY.to_owned(), huggingface_info(labels))]);
+        Arc::new(Schema::new(fields).with_metadata(metadata))
     }
 
     fn is_full(&self, next_bytes: usize) -> bool {
@@ -315,7 +313,7 @@ fn writer_properties(labels: &Labels) -> WriterProperties {
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_key_value_metadata(Some(vec![KeyValue::new(
-            "huggingface".to_owned(),
+            HUGGINGFACE_KEY.to_owned(),
             huggingface_info(labels),
         )]));
     for leaf in ["bytes", "path"] {
@@ -377,8 +375,8 @@ fn write_error(out: &Path, error: ParquetError) -> Error {
 /// Renames the finished files, which are on the disk already, in order; then removes the shards that they replace.
 fn publish(target: &Target, files: Vec<TempPath>) -> Result<Vec<PathBuf>> {
     let replaced = existing_shards(target)?;
-    if let (Some(shard), false) = (replaced.first(), target.overwrite) {
-        return Err(in_the_way(target, shard));
+    if !target.overwrite {
+        check_nothing_in_the_way(target, &replaced)?;
     }
     let total = files.len();
     let mut shards = Vec::with_capacity(total);
@@ -433,18 +431,31 @@ fn existing_shards(target: &Target) -> Result<Vec<PathBuf>> {
     Ok(shards)
 }
 
-fn in_the_way(target: &Target, shard: &Path) -> Error {
+fn check_nothing_in_the_way(target: &Target, existing: &[PathBuf]) -> Result<()> {
+    let Some(shard) = existing.first() else {
+        return Ok(());
+    };
     let name = shard.file_name().unwrap_or_default().display();
-    Error::OtherJob {
+    Err(Error::OtherJob {
         dir: target.out.clone(),
         message: format!("holds shards of this name already: {name}"),
         help: Some(
             "--overwrite replaces all of them; --name, or another --out, keeps them".to_owned(),
         ),
-    }
+    })
 }
 
-fn check_target(target: &Target) -> Result<()> {
+/// Whether shards can be written there, as far as it can be known before anything is: a name that works, and nothing
+/// in the way. Imports ask before they read much.
+pub(super) fn check_target(target: &Target) -> Result<()> {
+    check_settings(target)?;
+    if !target.overwrite && target.out.is_dir() {
+        check_nothing_in_the_way(target, &existing_shards(target)?)?;
+    }
+    Ok(())
+}
+
+fn check_settings(target: &Target) -> Result<()> {
     let name = &target.name;
     let problem = if name.is_empty() {
         "is empty"

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::error::{Error, Result};
 use crate::kernel::grid::PatchShape;
-use crate::kernel::kmeans::{Algorithm, Init, KMeansParams};
+use crate::kernel::kmeans::{Algorithm, DEFAULT_TOL, Init, KMeansParams};
 use crate::kernel::normalize::Normalize;
 use crate::kernel::vocabulary::Preparation;
 
@@ -29,8 +29,6 @@ const DEFAULT_PATCHES_PER_IMAGE: u64 = 100;
 const DEFAULT_N_INIT: u64 = 3;
 /// `vocabulary.max_iter` of a job that does not say: the notebook's.
 const DEFAULT_MAX_ITER: u64 = 300;
-/// `vocabulary.tol` of a job that does not say: the number that scikit-learn's KMeans has.
-const DEFAULT_TOL: f64 = 1e-4;
 /// `run.memory` of a job that does not say.
 const DEFAULT_MEMORY_BYTES: u64 = 1 << 30;
 /// Least `run.memory`: a choice, not a measurement; whether a job fits its memory is for `plan` to work out.

@@ -56,8 +56,8 @@ impl PixelsRef<'_> {
     /// Bytes that the pixels take.
     pub fn size_bytes(&self) -> usize {
         match self {
-            PixelsRef::U8(pixels) => pixels.len(),
-            PixelsRef::F32(pixels) => pixels.len() * size_of::<f32>(),
+            PixelsRef::U8(pixels) => size_of_val(*pixels),
+            PixelsRef::F32(pixels) => size_of_val(*pixels),
         }
     }
 }

@@ -96,7 +96,7 @@ mod tests {
         assert_eq!(hash(0, 0), 0xe220_a839_7b1d_cdaf);
         let mut stream = Stream::new(0, Purpose::SamplePatches, 0);
         let drawn: Vec<u64> = (0..4).map(|_| stream.below(1000)).collect();
-        insta::assert_debug_snapshot!(drawn);
+        assert_eq!(drawn, [209, 798, 539, 392]);
     }
 
     #[test]

@@ -31,16 +31,19 @@ pub fn learn(plan: &Plan, params: &KMeansParams, dir: &Path, watch: Watch<'_>) -
         heap_bytes: sample.heap_bytes(),
     });
     watch.progress.enter(Phase::Clustering);
-    kmeans::learn(
-        &view,
-        plan.job.preparation,
-        params,
-        plan.job.run.threads,
-        &kmeans::Watch {
-            progress: &|at| tell(at, watch),
-            stop: &|| watch.interrupt.load(Relaxed),
-        },
-    )
+    let stats = &watch.progress.kmeans;
+    flow::guarded(stats.name, None, || {
+        kmeans::learn(
+            &view,
+            plan.job.preparation,
+            params,
+            plan.job.run.threads,
+            &kmeans::Watch {
+                progress: &|at| tell(at, watch),
+                stop: &|| watch.interrupt.load(Relaxed),
+            },
+        )
+    })
 }
 
 fn tell(at: kmeans::Progress, watch: Watch<'_>) {

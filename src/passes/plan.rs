@@ -57,7 +57,12 @@ impl Plan {
             }
         };
         let mut limits = Limits {
-            workers: job.run.threads,
+            // One thread needs no channels.
+            workers: if job.run.threads == 1 {
+                0
+            } else {
+                job.run.threads
+            },
             budget_bytes: 0,
         };
         let layout = input.layout(&input.shards[0], k, has_status(job));

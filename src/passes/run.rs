@@ -47,7 +47,7 @@ pub fn run(job: &Job, fresh: bool, watch: Watch<'_>) -> Result<Outcome> {
                 was_done: true,
             });
         }
-        Found::State(state) => state,
+        Found::State(state) => *state,
     };
     (watch.on_event)(Event::Started {
         shards: plan.input.shards.len(),
@@ -65,6 +65,7 @@ pub fn run(job: &Job, fresh: bool, watch: Watch<'_>) -> Result<Outcome> {
 
     watch.progress.enter(Phase::Done);
     let timings = json!({
+        "job_dir": job_dir(&plan),
         "seconds": start.elapsed().as_secs_f64(),
         "learn_seconds": learn_seconds,
         "featurize_seconds": featurize_seconds,
@@ -187,6 +188,18 @@ fn file_name(path: &std::path::Path) -> String {
     path.file_name()
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default()
+}
+
+/// The folder that the job's relative paths start from.
+fn job_dir(plan: &Plan) -> String {
+    let dir = match plan.job.base_dir.as_os_str().is_empty() {
+        true => std::path::Path::new("."),
+        false => &plan.job.base_dir,
+    };
+    dir.canonicalize()
+        .unwrap_or_else(|_| dir.to_owned())
+        .display()
+        .to_string()
 }
 
 fn stage_timings(watch: Watch<'_>) -> Value {

@@ -30,7 +30,7 @@ pub struct RunDir {
 #[derive(Debug)]
 pub enum Found {
     /// Nothing, or what an interrupted run of this job finished.
-    State(State),
+    State(Box<State>),
     /// A finished run of this job.
     Done(Box<Manifest>),
 }
@@ -67,7 +67,7 @@ impl RunDir {
         let fresh = new_state(plan)?;
         if let Some(state) = State::read(&self.path)? {
             self.check_same(&fresh, &state.identity, &state.job, &state.inputs)?;
-            return Ok(Found::State(self.without_lost(state)));
+            return Ok(Found::State(Box::new(self.without_lost(state))));
         }
         if let Some(manifest) = Manifest::read(&self.path)? {
             let inputs: Vec<InputState> = manifest
@@ -83,10 +83,10 @@ impl RunDir {
             {
                 return Ok(Found::Done(Box::new(manifest)));
             }
-            return Ok(Found::State(fresh));
+            return Ok(Found::State(Box::new(fresh)));
         }
         self.check_unclaimed()?;
-        Ok(Found::State(fresh))
+        Ok(Found::State(Box::new(fresh)))
     }
 
     /// Another job's results, or this job's from other inputs, are not written over.
@@ -100,7 +100,7 @@ impl RunDir {
         let message = if fresh.identity != identity {
             let mut differences = resolved::differences(job, &fresh.job);
             if differences.is_empty() {
-                differences.push("an older version of bovw wrote it".to_owned());
+                differences.push("its words, or the version of bovw, were others".to_owned());
             }
             format!(
                 "holds the output of a different job:\n    {}",
@@ -186,7 +186,7 @@ fn new_state(plan: &Plan) -> Result<State> {
             .shards
             .iter()
             .map(|shard| InputState {
-                path: shard.path.display().to_string(),
+                path: from_job(&shard.path, &plan.job.base_dir),
                 rows: shard.n_rows,
                 fingerprint: shard.fingerprint.clone(),
             })
@@ -195,6 +195,14 @@ fn new_state(plan: &Plan) -> Result<State> {
         learning: None,
         features: std::collections::BTreeMap::new(),
     })
+}
+
+/// A path as the job file would have it, so that a job may be run from anywhere, and moved with its data.
+fn from_job(path: &Path, base_dir: &Path) -> String {
+    path.strip_prefix(base_dir)
+        .unwrap_or(path)
+        .display()
+        .to_string()
 }
 
 /// Outputs must not be inputs of the next run: refuses a directory that holds inputs or whose files a glob would match.

@@ -89,7 +89,7 @@ impl Shape {
     /// The shape of a square grey image of so many values.
     pub fn square(n_values: usize) -> Option<Shape> {
         let side = n_values.isqrt();
-        (side > 0 && side * side == n_values).then(|| Shape {
+        (side > 0 && side * side == n_values).then_some(Shape {
             height: side as u32,
             width: side as u32,
             channels: 1,
@@ -451,16 +451,16 @@ fn raw(
             format!("{kind}, {shape} by input.shape"),
         ));
     }
-    if let Some(shape) = tensor_shape(field) {
-        if n_values.is_none_or(|n| n == shape.len()) {
-            let layout = Layout::Raw { shape: Some(shape) };
-            let first = match shape.channels_first && shape.channels > 1 {
-                true => ", channels first",
-                false => "",
-            };
-            let reason = format!("tensor of {shape}{first}");
-            return Ok(Candidate::new(field, layout, Rank::Encoded, reason));
-        }
+    if let Some(shape) = tensor_shape(field)
+        && n_values.is_none_or(|n| n == shape.len())
+    {
+        let layout = Layout::Raw { shape: Some(shape) };
+        let order = match shape.channels_first && shape.channels > 1 {
+            true => ", channels first",
+            false => "",
+        };
+        let reason = format!("tensor of {shape}{order}");
+        return Ok(Candidate::new(field, layout, Rank::Encoded, reason));
     }
     match n_values {
         None => Ok(Candidate::new(

@@ -136,8 +136,8 @@ pub struct FeaturesWriter {
 #[derive(Debug)]
 enum State {
     /// The encoding is not chosen yet.
-    New(WholeWriter),
-    Open(ArrowWriter<WholeWriter>),
+    New(Box<WholeWriter>),
+    Open(Box<ArrowWriter<WholeWriter>>),
     Closed,
 }
 
@@ -156,7 +156,7 @@ impl FeaturesWriter {
         Ok(FeaturesWriter {
             layout,
             provenance,
-            state: State::New(WholeWriter::create(path)?),
+            state: State::New(Box::new(WholeWriter::create(path)?)),
             pending: Vec::new(),
             n_pending: 0,
             n_rows: 0,
@@ -236,9 +236,9 @@ impl FeaturesWriter {
             let key_values = self.key_values();
             let properties = self.properties(chunk, &key_values);
             let schema = with_metadata(&self.layout.schema(), &key_values);
-            let writer = ArrowWriter::try_new(file, schema, Some(properties))
+            let writer = ArrowWriter::try_new(*file, schema, Some(properties))
                 .map_err(|error| write_error(&path, error))?;
-            self.state = State::Open(writer);
+            self.state = State::Open(Box::new(writer));
         }
         let State::Open(writer) = &mut self.state else {
             unreachable!("opened above");

@@ -11,6 +11,7 @@ use crate::kernel::grid::Grid;
 use crate::kernel::image::Image;
 use crate::kernel::nearest::{self, Scratch, Words};
 use crate::kernel::normalize::Scaling;
+use crate::kernel::sample::Record;
 use crate::kernel::vocabulary::Preparation;
 use crate::shard::features::Rows;
 use crate::shard::input::InputSet;
@@ -139,13 +140,17 @@ impl<'a> Featurizer<'a> {
             self.offsets_of = (image.height, image.width);
         }
         let pixels = image.pixels.as_ref();
+        let patches = Record {
+            image: 0,
+            scaling: Scaling::of(self.preparation.normalize, pixels),
+            row_stride: image.width,
+            offsets: &self.offsets,
+            pixels,
+        };
         let decided_again = nearest::nearest(
             self.words,
             self.preparation.patch,
-            image.width,
-            Scaling::of(self.preparation.normalize, pixels),
-            pixels,
-            &self.offsets,
+            &patches,
             &mut self.scratch,
             &mut self.labels,
         );

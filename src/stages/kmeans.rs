@@ -10,6 +10,8 @@ mod lloyd;
 mod mini_batch;
 mod pass;
 mod reseed;
+#[cfg(test)]
+mod tests;
 
 use crate::error::{Error, Result};
 use crate::kernel::kmeans::seeding::Pool;
@@ -17,9 +19,6 @@ use crate::kernel::kmeans::{Algorithm, KMeansParams};
 use crate::kernel::nearest::{Scratch, Simd, Words};
 use crate::kernel::sample::SampleView;
 use crate::kernel::vocabulary::{Preparation, Vocabulary};
-
-/// Recommended `tol`: training stops when a full pass improves the inertia by less than this share.
-pub const DEFAULT_TOL: f64 = 1e-5;
 
 /// How far training has come.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -6,14 +6,15 @@ use crate::error::Result;
 impl Training<'_> {
     pub(super) fn lloyd(&self, restart: usize, mut centroids: Vec<f32>) -> Result<Trained> {
         let mut log = RestartLog::new();
-        self.full_passes(restart, &mut centroids, &mut log)?;
+        self.full_passes(restart, self.params.tol, &mut centroids, &mut log)?;
         Ok(Trained { centroids, log })
     }
 
-    /// Full passes until nothing moves, a pass wins less than `tol`, or `max_iter` is reached.
+    /// Full passes until nothing moves, a pass wins less than the share `tol`, or `max_iter` is reached.
     pub(super) fn full_passes(
         &self,
         restart: usize,
+        tol: f64,
         centroids: &mut [f32],
         log: &mut RestartLog,
     ) -> Result<()> {
@@ -27,7 +28,7 @@ impl Training<'_> {
             let empty = sums.empty_words();
             let reseeded = self.reseed(restart, log.n_steps, &empty, centroids);
             log.reseeded += reseeded;
-            let won_little = previous - inertia < self.params.tol * inertia;
+            let won_little = previous - inertia < tol * inertia;
             if reseeded == 0 && (!moved || won_little) {
                 log.converged = true;
                 break;

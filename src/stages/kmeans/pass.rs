@@ -123,16 +123,7 @@ impl Training<'_> {
                 self.check_stop()?;
             }
             let record = self.sample.block(block_at(at)).record;
-            nearest(
-                words,
-                patch,
-                record.row_stride,
-                record.scaling,
-                record.pixels,
-                record.offsets,
-                &mut work.scratch,
-                &mut labels,
-            );
+            nearest(words, patch, &record, &mut work.scratch, &mut labels);
             tally.add(&record, &labels, &mut work);
         }
         Ok(tally)

@@ -1,5 +1,8 @@
 //! New places for words that died: random patches, the far ones first.
 
+use rayon::iter::ParallelIterator;
+use rayon::slice::ParallelSlice;
+
 use super::Training;
 use crate::kernel::kmeans::values::ValueReader;
 use crate::kernel::naive::{distance2, nearest_word};
@@ -38,7 +41,7 @@ impl Training<'_> {
             reader.read_patch(self.sample, stream.below(self.sample.n_patches()), values);
         }
         let mut nearest2: Vec<f64> = values
-            .chunks_exact(d)
+            .par_chunks_exact(d)
             .map(|values| nearest_word(values, centroids).1)
             .collect();
         let mut n_placed = 0;

@@ -1,0 +1,408 @@
+//! What training promises, on small samples.
+
+use std::collections::HashSet;
+
+use super::*;
+use crate::kernel::grid::{Grid, PatchShape};
+use crate::kernel::image::Pixels;
+use crate::kernel::kmeans::seeding::bits_of;
+use crate::kernel::kmeans::{DEFAULT_TOL, Init};
+use crate::kernel::naive;
+use crate::kernel::normalize::{Normalize, Scaling};
+use crate::kernel::rng::{Purpose, Stream, hash, key};
+use crate::kernel::sample::{BLOCK_PATCHES, IndexEntry, Record};
+
+const PATCH: PatchShape = PatchShape {
+    height: 3,
+    width: 4,
+};
+const SIDE: u32 = 12;
+
+/// A sample in memory.
+struct Sample {
+    words: Vec<u64>,
+    index: Vec<IndexEntry>,
+    normalize: Normalize,
+}
+
+impl Sample {
+    /// Of `SIDE * SIDE` images, three quarters of the patches of each.
+    fn of(images: &[Pixels], normalize: Normalize) -> Sample {
+        let grid = Grid::new(SIDE, SIDE, PATCH, 1).expect("fits");
+        let mut words = Vec::new();
+        let mut at = IndexEntry {
+            word: 0,
+            block: 0,
+            patch: 0,
+        };
+        let mut index = vec![at];
+        for (image, pixels) in images.iter().enumerate() {
+            let mut order: Vec<usize> = (0..grid.len()).collect();
+            let image_key = key(0, Purpose::SamplePatches, image as u64);
+            order.sort_by_key(|&i| hash(image_key, i as u64));
+            order.truncate(grid.len() * 3 / 4);
+            let offsets: Vec<u32> = order.iter().map(|&i| grid.offset(i) as u32).collect();
+            let record = Record {
+                image: image as u64,
+                scaling: Scaling::of(normalize, pixels.as_ref()),
+                row_stride: SIDE,
+                offsets: &offsets,
+                pixels: pixels.as_ref(),
+            };
+            record.append_to(PATCH, &mut words);
+            at = IndexEntry {
+                word: words.len() as u64,
+                block: at.block + offsets.len().div_ceil(BLOCK_PATCHES) as u64,
+                patch: at.patch + offsets.len() as u64,
+            };
+            index.push(at);
+        }
+        Sample {
+            words,
+            index,
+            normalize,
+        }
+    }
+
+    fn view(&self) -> SampleView<'_> {
+        SampleView::new(&self.words, &self.index, PATCH)
+    }
+
+    fn learn(&self, params: &KMeansParams, threads: usize, simd: Simd) -> Result<Learned> {
+        let preparation = Preparation {
+            patch: PATCH,
+            normalize: self.normalize,
+        };
+        learn_with(
+            &self.view(),
+            preparation,
+            params,
+            threads,
+            simd,
+            &Watch::SILENT,
+        )
+    }
+
+    /// All patches, normalised, `n * d`.
+    fn values(&self) -> Vec<f64> {
+        let view = self.view();
+        let mut all = Vec::new();
+        for i in 0..view.n_records() {
+            let record = view.record(i);
+            for &offset in record.offsets {
+                all.extend(naive::patch_values(
+                    PATCH,
+                    record.row_stride,
+                    record.scaling,
+                    record.pixels,
+                    offset,
+                ));
+            }
+        }
+        all
+    }
+}
+
+/// Images of `n_classes` kinds, kind after kind: gratings of growing frequency with noise, every ninth one blank.
+fn images_by_class(n: usize, n_classes: usize) -> Vec<Pixels> {
+    (0..n)
+        .map(|image| {
+            let class = image * n_classes / n;
+            let mut stream = Stream::new(5, Purpose::Reseed, image as u64);
+            if image % 9 == 8 {
+                return Pixels::U8(vec![77; (SIDE * SIDE) as usize]);
+            }
+            let phase = stream.unit() * 6.0;
+            let pixels = (0..SIDE * SIDE).map(|i| {
+                let (y, x) = (f64::from(i / SIDE), f64::from(i % SIDE));
+                let angle = class as f64;
+                let along = x * angle.cos() + y * angle.sin();
+                let wave = (along * (0.4 + 0.3 * class as f64) + phase).sin();
+                (128.0 + 90.0 * wave + 20.0 * stream.unit()) as u8
+            });
+            Pixels::U8(pixels.collect())
+        })
+        .collect()
+}
+
+fn ordinary() -> Sample {
+    Sample::of(&images_by_class(150, 4), Normalize::Image)
+}
+
+fn params(algorithm: Algorithm, k: usize) -> KMeansParams {
+    KMeansParams {
+        k,
+        algorithm,
+        init: Init::PlusPlus,
+        n_init: 2,
+        max_iter: 40,
+        batch_size: Some(256),
+        tol: DEFAULT_TOL,
+        seed: 11,
+    }
+}
+
+const BOTH: [Algorithm; 2] = [Algorithm::Lloyd, Algorithm::MiniBatch];
+
+#[test]
+fn words_are_the_same_bytes_for_any_number_of_threads_and_any_instruction_set() {
+    let sample = ordinary();
+    for algorithm in BOTH {
+        let params = params(algorithm, 23);
+        let expected = sample.learn(&params, 1, Simd::Portable).expect("learns");
+        for threads in [1, 2, 3, 7] {
+            for simd in Simd::available() {
+                let learned = sample.learn(&params, threads, simd).expect("learns");
+                assert_eq!(learned, expected, "{algorithm:?} {threads} {simd:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn counts_and_inertia_are_those_of_brute_force_with_the_returned_words() {
+    let sample = ordinary();
+    let values = sample.values();
+    for algorithm in BOTH {
+        for init in [Init::PlusPlus, Init::Random] {
+            let params = KMeansParams {
+                init,
+                ..params(algorithm, 17)
+            };
+            let vocabulary = sample
+                .learn(&params, 2, Simd::detect())
+                .expect("learns")
+                .vocabulary;
+            let mut counts = vec![0u64; 17];
+            let mut inertia = vec![0.0; 17];
+            for values in values.chunks_exact(PATCH.len()) {
+                let (word, distance) = naive::nearest_word(values, &vocabulary.centroids);
+                counts[word as usize] += 1;
+                inertia[word as usize] += distance;
+            }
+            assert_eq!(vocabulary.counts, counts);
+            assert!(counts.is_sorted_by(|a, b| a >= b));
+            assert_eq!(counts.iter().sum::<u64>(), sample.view().n_patches());
+            for (a, b) in vocabulary.inertia.iter().zip(&inertia) {
+                assert!((a - b).abs() <= 1e-9 * b, "{a} {b}");
+            }
+        }
+    }
+}
+
+fn with_training<T>(
+    sample: &Sample,
+    params: &KMeansParams,
+    run: impl FnOnce(&Training<'_>) -> T,
+) -> T {
+    run(&Training {
+        sample: &sample.view(),
+        params,
+        simd: Simd::detect(),
+        watch: &Watch::SILENT,
+    })
+}
+
+#[test]
+fn a_pass_is_a_naive_lloyd_step() {
+    let sample = ordinary();
+    let params = params(Algorithm::Lloyd, 9);
+    with_training(&sample, &params, |training| {
+        let mut words = training.first_words(0).expect("words");
+        let expected = naive::lloyd_step(&sample.values(), &words, PATCH.len());
+        let n_blocks = sample.view().n_blocks();
+        let sums = training
+            .sums(&words, n_blocks, |block| block)
+            .expect("sums");
+        assert_eq!(sums.counts, expected.counts);
+        let inertia = sums.inertia(&words);
+        assert!((inertia - expected.inertia).abs() < 1e-9 * expected.inertia);
+        sums.move_words(&mut words, |_, _| 1.0);
+        for (a, b) in words.iter().zip(&expected.centroids) {
+            assert!((a - b).abs() <= 1e-6, "{a} {b}");
+        }
+    });
+}
+
+#[test]
+fn lloyd_never_raises_the_inertia() {
+    let params = KMeansParams {
+        tol: 0.0,
+        ..params(Algorithm::Lloyd, 12)
+    };
+    let learned = ordinary()
+        .learn(&params, 2, Simd::detect())
+        .expect("learns");
+    for log in &learned.restarts {
+        assert_eq!(log.reseeded, 0);
+        assert!(log.n_steps > 3);
+        for pair in log.inertia.windows(2) {
+            assert!(pair[1] <= pair[0] * (1.0 + 1e-9), "{:?}", log.inertia);
+        }
+        assert!(log.final_inertia <= log.init_inertia);
+    }
+}
+
+#[test]
+fn the_restart_with_the_lowest_inertia_is_kept() {
+    let params = KMeansParams {
+        n_init: 4,
+        ..params(Algorithm::Lloyd, 8)
+    };
+    let learned = ordinary()
+        .learn(&params, 2, Simd::detect())
+        .expect("learns");
+    let lowest = learned
+        .restarts
+        .iter()
+        .map(|log| log.final_inertia)
+        .fold(f64::INFINITY, f64::min);
+    assert_eq!(learned.restarts.len(), 4);
+    assert!((learned.vocabulary.inertia_per_patch() - lowest).abs() < 1e-9 * lowest);
+}
+
+#[test]
+fn words_that_died_are_seeded_anew() {
+    let sample = ordinary();
+    for algorithm in BOTH {
+        let params = params(algorithm, 10);
+        with_training(&sample, &params, |training| {
+            let mut words = training.first_words(0).expect("words");
+            let d = PATCH.len();
+            // Far from every patch, and a double.
+            words[3 * d..4 * d].fill(1e6);
+            words.copy_within(..d, 7 * d);
+            let trained = match algorithm {
+                Algorithm::Lloyd => training.lloyd(0, words),
+                Algorithm::MiniBatch => training.mini_batch(0, words),
+            };
+            let trained = trained.expect("trains");
+            assert!(trained.log.reseeded >= 2, "{algorithm:?}");
+            let tally = training.tally(&trained.centroids).expect("tally");
+            assert!(tally.empty_words().is_empty(), "{algorithm:?}");
+        });
+    }
+}
+
+#[test]
+fn no_word_is_empty_or_doubled_even_where_patches_hardly_differ() {
+    // A few grey levels without normalisation: many equal patches, exact ties between words.
+    let images: Vec<Pixels> = (0..12)
+        .map(|image| {
+            let mut stream = Stream::new(6, Purpose::Reseed, image);
+            let pixels = (0..SIDE * SIDE).map(|_| u8::from(stream.below(14) == 0));
+            Pixels::U8(pixels.collect())
+        })
+        .collect();
+    let sample = Sample::of(&images, Normalize::None);
+    let distinct: HashSet<Vec<u64>> = sample
+        .values()
+        .chunks_exact(PATCH.len())
+        .map(|values| values.iter().map(|value| value.to_bits()).collect())
+        .collect();
+    for algorithm in BOTH {
+        for k in [distinct.len() / 2, distinct.len() - 3, distinct.len()] {
+            let vocabulary = sample
+                .learn(&params(algorithm, k), 2, Simd::detect())
+                .expect("learns")
+                .vocabulary;
+            assert!(vocabulary.counts.iter().all(|&count| count > 0));
+            let words: HashSet<Box<[u32]>> = vocabulary
+                .centroids
+                .chunks_exact(PATCH.len())
+                .map(bits_of)
+                .collect();
+            assert_eq!(words.len(), k, "{algorithm:?}");
+        }
+    }
+}
+
+#[test]
+fn fewer_different_patches_than_words_is_a_setting_error_with_the_number() {
+    let pixels = Pixels::U8(vec![9; (SIDE * SIDE) as usize]);
+    let sample = Sample::of(&[pixels], Normalize::None);
+    let error = sample
+        .learn(&params(Algorithm::Lloyd, 2), 1, Simd::detect())
+        .expect_err("one different patch");
+    assert!(matches!(
+        error,
+        Error::Setting {
+            key: "vocabulary.k",
+            ..
+        }
+    ));
+    assert!(error.to_string().contains("only 1 differ"), "{error}");
+}
+
+#[test]
+fn more_words_than_patches_is_a_setting_error_with_both_numbers() {
+    let sample = Sample::of(&images_by_class(1, 1), Normalize::Image);
+    let error = sample
+        .learn(&params(Algorithm::MiniBatch, 1000), 1, Simd::detect())
+        .expect_err("too few");
+    assert!(matches!(
+        error,
+        Error::Setting {
+            key: "vocabulary.k",
+            ..
+        }
+    ));
+    let text = error.to_string();
+    assert!(
+        text.contains("1000 words") && text.contains("67 sampled"),
+        "{text}"
+    );
+}
+
+#[test]
+fn mini_batches_do_not_follow_the_order_of_records() {
+    // A single epoch of small batches: had they followed the order, the last class alone would shape the words.
+    let sorted = images_by_class(400, 4);
+    let mut shuffled = sorted.clone();
+    let mut stream = Stream::new(8, Purpose::Reseed, 0);
+    for i in (1..shuffled.len()).rev() {
+        shuffled.swap(i, stream.below(i as u64 + 1) as usize);
+    }
+    let inertia = |images: &[Pixels]| {
+        let params = KMeansParams {
+            max_iter: 1,
+            n_init: 3,
+            ..params(Algorithm::MiniBatch, 12)
+        };
+        let learned = Sample::of(images, Normalize::Image).learn(&params, 2, Simd::detect());
+        learned.expect("learns").vocabulary.inertia_per_patch()
+    };
+    let (sorted, shuffled) = (inertia(&sorted), inertia(&shuffled));
+    assert!(sorted < 1.05 * shuffled, "{sorted} {shuffled}");
+}
+
+#[test]
+fn training_stops_when_asked() {
+    let sample = ordinary();
+    let watch = Watch {
+        progress: &|_| {},
+        stop: &|| true,
+    };
+    let preparation = Preparation {
+        patch: PATCH,
+        normalize: Normalize::Image,
+    };
+    let params = params(Algorithm::MiniBatch, 5);
+    let result = learn(&sample.view(), preparation, &params, 2, &watch);
+    assert!(matches!(result, Err(Error::Interrupted)));
+}
+
+#[test]
+fn one_word_is_the_mean_of_all_patches() {
+    let sample = ordinary();
+    let vocabulary = sample
+        .learn(&params(Algorithm::Lloyd, 1), 2, Simd::detect())
+        .expect("learns")
+        .vocabulary;
+    let values = sample.values();
+    let n = values.len() / PATCH.len();
+    for (i, &centre) in vocabulary.centroids.iter().enumerate() {
+        let mean = values.iter().skip(i).step_by(PATCH.len()).sum::<f64>() / n as f64;
+        assert!((f64::from(centre) - mean).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,111 @@
+//! Training allocates no more than `heap_bytes` says, and no more for a larger sample. A binary of its own, because it
+//! counts every allocation of the process.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bovw::kernel::grid::{Grid, PatchShape};
+use bovw::kernel::image::PixelsRef;
+use bovw::kernel::kmeans::{Algorithm, Init, KMeansParams};
+use bovw::kernel::normalize::{Normalize, Scaling};
+use bovw::kernel::rng::hash;
+use bovw::kernel::sample::{BLOCK_PATCHES, IndexEntry, Record, SampleView};
+use bovw::kernel::vocabulary::Preparation;
+use bovw::stages::kmeans::{Watch, heap_bytes, learn};
+
+struct Counting;
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+#[expect(unsafe_code, reason = "an allocator that counts is an unsafe trait")]
+// SAFETY: every call goes to the system allocator unchanged; counting touches only atomics.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(live, Ordering::Relaxed);
+        // SAFETY: the caller's promise about `layout` is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: `pointer` came from `alloc` above, so from the system allocator, with this layout.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const PATCH: PatchShape = PatchShape {
+    height: 6,
+    width: 6,
+};
+
+fn sample(images: u64) -> (Vec<u64>, Vec<IndexEntry>) {
+    let mut offsets = Vec::new();
+    Grid::new(28, 28, PATCH, 1)
+        .expect("fits")
+        .offsets_into(&mut offsets);
+    let (mut words, mut index) = (Vec::new(), Vec::new());
+    for image in 0..=images {
+        index.push(IndexEntry {
+            word: words.len() as u64,
+            block: image * offsets.len().div_ceil(BLOCK_PATCHES) as u64,
+            patch: image * offsets.len() as u64,
+        });
+        let pixels: Vec<u8> = (0..784).map(|i| (hash(image, i) >> 56) as u8).collect();
+        let pixels = PixelsRef::U8(&pixels);
+        let record = Record {
+            image,
+            scaling: Scaling::of(Normalize::Image, pixels),
+            row_stride: 28,
+            offsets: &offsets,
+            pixels,
+        };
+        record.append_to(PATCH, &mut words);
+    }
+    (words, index)
+}
+
+/// The most that training has allocated at one time.
+fn peak(images: u64, params: &KMeansParams) -> usize {
+    let (words, index) = sample(images);
+    let view = SampleView::new(&words, &index, PATCH);
+    let preparation = Preparation {
+        patch: PATCH,
+        normalize: Normalize::Image,
+    };
+    let before = LIVE.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
+    learn(&view, preparation, params, 2, &Watch::SILENT).expect("learns");
+    PEAK.load(Ordering::Relaxed) - before
+}
+
+#[test]
+fn training_stays_below_its_bound_and_does_not_grow_with_the_sample() {
+    for algorithm in [Algorithm::Lloyd, Algorithm::MiniBatch] {
+        for k in [10, 700] {
+            let params = KMeansParams {
+                k,
+                algorithm,
+                init: Init::PlusPlus,
+                n_init: 2,
+                max_iter: 3,
+                batch_size: None,
+                tol: 1e-5,
+                seed: 0,
+            };
+            let bound = heap_bytes(k, PATCH.len(), &params, 2);
+            for images in [60, 600] {
+                let peak = peak(images, &params) as u64;
+                assert!(peak <= bound, "{algorithm:?} {k} {images}: {peak} {bound}");
+                assert!(
+                    bound < 16 * peak,
+                    "{algorithm:?} {k} {images}: {peak} {bound}"
+                );
+            }
+        }
+    }
+}
