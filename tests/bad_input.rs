@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::array::{
     ArrayRef, FixedSizeListArray, Float32Array, Int64Array, StringArray, UInt8Array,
 };
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::Field;
 use bovw::kernel::grid::PatchShape;
 use bovw::kernel::normalize::Normalize;
 use bovw::kernel::vocabulary::{Preparation, Vocabulary};
@@ -16,7 +16,7 @@ use bovw::shard::vocabulary;
 use image::GrayImage;
 use insta::assert_snapshot;
 
-use common::{Scene, Shard, binary, image_structs, picture, pictures, pngs};
+use common::{Scene, Shard, image_structs, picture, pictures, pngs};
 
 /// The run failed with `code`; what it said, which is one error. It left nothing that looks like a result.
 #[track_caller]
@@ -65,7 +65,7 @@ fn numbers() -> ArrayRef {
 fn a_missing_job_file_is_named() {
     let scene = Scene::new();
     fs::remove_file(scene.path("job.toml")).unwrap();
-    assert_snapshot!(refused(&scene, 1, &[]), @"");
+    assert_snapshot!(refused(&scene, 2, &[]), @"error: DIR/job.toml: cannot read it: No such file or directory (os error 2)");
 }
 
 #[test]
@@ -193,7 +193,10 @@ fn a_glob_that_matches_no_file_is_named() {
 fn each_glob_must_match_a_file() {
     let scene = Scene::with(&good());
     let sets = ["input.files = ['data/*.parquet', 'date/*.parquet']"];
-    assert_snapshot!(refused(&scene, 2, &sets), @"");
+    assert_snapshot!(refused(&scene, 2, &sets), @r#"
+    error: input.files: no file matches "DIR/date/*.parquet"
+      help: paths are relative to the job file; `bovw import` makes shards from images, CSV or IDX
+    "#);
 }
 
 #[test]
@@ -239,7 +242,10 @@ fn what_is_no_parquet_file_is_named() {
         "data/b.parquet",
         "PNG? No, a few words that are longer than a footer.",
     );
-    assert_snapshot!(refused(&scene, 1, &[]), @"");
+    assert_snapshot!(refused(&scene, 1, &[]), @"
+    error: DIR/data/b.parquet: is not a Parquet file: it does not start with PAR1
+      help: make shards from images, CSV or IDX with `bovw import`, or narrow input.files
+    ");
 }
 
 #[test]
@@ -254,7 +260,10 @@ fn a_truncated_file_is_named() {
     let scene = Scene::with(&good());
     let whole = good().bytes();
     scene.file("data/b.parquet", &whole[..whole.len() - 10]);
-    assert_snapshot!(refused(&scene, 1, &[]), @"");
+    assert_snapshot!(refused(&scene, 1, &[]), @"
+    error: DIR/data/b.parquet: is a Parquet file without its end: truncated, or still being written
+      help: copy or make it again
+    ");
 }
 
 #[test]
@@ -373,7 +382,8 @@ fn missing_columns_are_named_with_those_that_are_there() {
 fn a_shard_without_images_is_an_error() {
     let scene = Scene::with(&Shard::new().column("label", numbers()));
     assert_snapshot!(refused(&scene, 1, &[]), @r#"
-    error: DIR/data/a.parquet: no column holds images; columns are "label"
+    error: DIR/data/a.parquet: no column holds images
+        "label": its type is Int64
       help: name it with input.image, and raw pixels' size with input.shape
     "#);
 }
@@ -396,7 +406,7 @@ fn a_kept_column_called_like_one_of_ours_is_refused() {
     "#);
     let scene = Scene::with(&good().column("n_patches", numbers()));
     assert_snapshot!(refused(&scene, 2, &["input.label = 'n_patches'"]), @r#"
-    error: input.keep: "n_patches" is the name of an output column of bovw
+    error: input.label: "n_patches" is the name of an output column of bovw
       help: rename the column in the input
     "#);
 }
@@ -455,10 +465,12 @@ fn raw_pixels_that_are_no_square_need_a_shape() {
     ];
     let said: Vec<String> = sets.iter().map(|sets| refused(&scene, 1, sets)).collect();
     assert_snapshot!(said.join("\n"), @r#"
-    error: DIR/data/a.parquet: no column holds images; columns are "image"
+    error: DIR/data/a.parquet: no column holds images
+        "image": fixed-size binary of 60 values, which is no square; give input.shape
       help: name it with input.image, and raw pixels' size with input.shape
 
-    error: DIR/data/a.parquet: no column holds images; columns are "image"
+    error: DIR/data/a.parquet: no column holds images
+        "image": fixed-size binary of 60 values, but input.shape 6x9 needs 54
       help: name it with input.image, and raw pixels' size with input.shape
 
     error: DIR/data/a.parquet, column "image": cannot hold images: fixed-size binary of 60 values, which is no square; give input.shape
@@ -663,7 +675,6 @@ fn the_output_of_another_job_is_not_written_over() {
     error: DIR/out: holds the output of a different job:
         patches.stride: 1 -> 2
         vocabulary.k: 8 -> 9
-        run.threads: 2 -> 1
       help: choose another output.dir, or start over with --fresh
     ");
     assert_eq!(scene.files("out"), before);
@@ -676,7 +687,7 @@ fn the_output_of_other_inputs_is_not_written_over() {
     let before = scene.files("out");
     let scene = scene.and("data/a.parquet", &Shard::hugging_face(&pictures(13, 8, 8)));
     assert_snapshot!(failed(&scene, 4, &[]), @"
-    error: DIR/out: was made from inputs that have changed since: DIR/data/a.parquet
+    error: DIR/out: was made from inputs that have changed since: data/a.parquet
       help: choose another output.dir, or start over with --fresh
     ");
     let scene = scene
@@ -711,10 +722,10 @@ fn results_that_are_not_ours_are_not_written_over() {
 fn a_manifest_that_is_not_ours_is_not_written_over() {
     let scene = Scene::with(&good());
     scene.file("out/manifest.json", "{\"name\": \"a web app\"}");
-    assert_snapshot!(failed(&scene, 4, &[]), @"
-    error: DIR/out: DIR/out/manifest.json cannot be read: missing field `format` at line 1 column 21
-      help: choose another output.dir, or remove that file if nothing there is needed
-    ");
+    assert_snapshot!(failed(&scene, 4, &[]), @r#"
+    error: DIR/out: has a "manifest.json" that is not of this version of bovw: missing field `format` at line 1 column 21
+      help: choose another output.dir, or move it away
+    "#);
 }
 
 #[test]
@@ -731,8 +742,14 @@ fn other_files_in_the_output_folder_stay() {
 fn an_output_below_a_file_is_an_error() {
     let scene = Scene::with(&good());
     scene.file("out", "a file");
-    assert_snapshot!(refused(&scene, 1, &[]), @"error: DIR/out: cannot create the folder: File exists (os error 17)");
-    assert_snapshot!(refused(&scene, 1, &["output.dir = 'out/deep'"]), @"error: DIR/out/deep: cannot create the folder: Not a directory (os error 20)");
+    assert_snapshot!(refused(&scene, 1, &[]), @"
+    error: DIR/out: cannot create the folder: File exists (os error 17)
+      help: a file is in the way: move it, or choose another folder
+    ");
+    assert_snapshot!(refused(&scene, 1, &["output.dir = 'out/deep'"]), @"
+    error: DIR/out/deep: cannot create the folder: Not a directory (os error 20)
+      help: a file is in the way: move it, or choose another folder
+    ");
 }
 
 #[test]
@@ -830,9 +847,9 @@ fn zero_keeps_bad_rows_with_a_zero_vector_and_says_why() {
     2x2 pixels are too few for a 3x3 patch
     ");
     assert_snapshot!(bad_images(&scene), @r#"
-    {"file":"DIR/data/a.parquet","row":2,"reason":"not an image of a known format"}
-    {"file":"DIR/data/a.parquet","row":5,"reason":"the image is null"}
-    {"file":"DIR/data/a.parquet","row":9,"reason":"2x2 pixels are too few for a 3x3 patch"}
+    {"file":"data/a.parquet","row":2,"reason":"not an image of a known format"}
+    {"file":"data/a.parquet","row":5,"reason":"the image is null"}
+    {"file":"data/a.parquet","row":9,"reason":"2x2 pixels are too few for a 3x3 patch"}
     {"images":12,"patches":324,"decided_again":0,"bad_images":3,"rows":12,"words":8}
     "#);
 }
@@ -848,9 +865,9 @@ fn drop_leaves_bad_rows_out_and_lists_them() {
     assert_eq!(table.names(), ["id", "features", "n_patches"]);
     assert_eq!(table.n_patches(), [36; 9]);
     assert_snapshot!(bad_images(&scene), @r#"
-    {"file":"DIR/data/a.parquet","row":2,"reason":"not an image of a known format"}
-    {"file":"DIR/data/a.parquet","row":5,"reason":"the image is null"}
-    {"file":"DIR/data/a.parquet","row":9,"reason":"2x2 pixels are too few for a 3x3 patch"}
+    {"file":"data/a.parquet","row":2,"reason":"not an image of a known format"}
+    {"file":"data/a.parquet","row":5,"reason":"the image is null"}
+    {"file":"data/a.parquet","row":9,"reason":"2x2 pixels are too few for a 3x3 patch"}
     {"images":12,"patches":324,"decided_again":0,"bad_images":3,"rows":9,"words":8}
     "#);
     assert!(
@@ -887,10 +904,10 @@ fn bad_images_alone_are_an_error_however_they_are_treated() {
     let bad = Shard::new().column("image", image_structs(vec![None; 3]));
     let scene = Scene::with(&bad);
     let sets = ["input.on_bad_image = 'zero'"];
-    assert_snapshot!(refused(&scene, 2, &sets), @"
-    error: vocabulary.k: 8 words cannot be learned from 0 sampled patches
-      help: lower vocabulary.k, or sample more patches: sample.every, sample.per_image
-    ");
+    assert_snapshot!(refused(&scene, 1, &sets), @r#"
+    error: none of the 3 images that were sampled gave a patch
+      help: input.on_bad_image = "fail" shows what is wrong with the first; sample.per_image may be too small a share
+    "#);
 }
 
 #[test]
@@ -959,12 +976,14 @@ fn fresh_starts_over() {
 /// Shards that take a while.
 fn long_scene() -> Scene {
     (0..6).fold(Scene::new(), |scene, shard| {
-        let pictures: Vec<GrayImage> = (0..80).map(|i| picture(shard * 80 + i, 90, 90)).collect();
+        let pictures: Vec<GrayImage> = (0..150).map(|i| picture(shard * 150 + i, 90, 90)).collect();
         scene.and(&format!("data/{shard}.parquet"), &Shard::raw(&pictures))
     })
 }
 
-const LONG: [&str; 4] = [
+/// With more images than fit into the batches in flight, which an interrupted run finishes.
+const LONG: [&str; 5] = [
+    "run.memory = '48MiB'",
     "vocabulary.k = 64",
     "vocabulary.algorithm = 'lloyd'",
     "vocabulary.max_iter = 15",
@@ -1008,7 +1027,7 @@ fn an_interrupted_run_goes_on_to_the_same_bytes() {
     assert_eq!(code, Some(130), "{stderr}");
     assert_snapshot!(stderr, @r#"
     stopping; once more to stop at once
-    interrupted; continue with: bovw run DIR/job.toml --set 'vocabulary.k = 64' --set 'vocabulary.algorithm = '\''lloyd'\''' --set 'vocabulary.max_iter = 15' --set 'sample.per_image = 100'
+    interrupted; continue with: bovw run DIR/job.toml --set 'run.memory = '\''48MiB'\''' --set 'vocabulary.k = 64' --set 'vocabulary.algorithm = '\''lloyd'\''' --set 'vocabulary.max_iter = 15' --set 'sample.per_image = 100'
     error: interrupted
     "#);
     assert_no_temporary_files(&scene);
