@@ -263,6 +263,9 @@ fn io_help(action: &str, source: &std::io::Error) -> &'static str {
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
             "\n  help: choose another place for the output, or make this one writable"
         }
+        ErrorKind::AlreadyExists | ErrorKind::NotADirectory if !reads => {
+            "\n  help: a file is in the way: move it, or choose another folder"
+        }
         _ => "",
     }
 }

@@ -235,10 +235,10 @@ fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Option<T>> {
         .map(Some)
         .map_err(|error| Error::OtherJob {
             dir: path.parent().unwrap_or(path).to_owned(),
-            message: format!("{} cannot be read: {error}", path.display()),
-            help: Some(
-                "choose another output.dir, or remove that file if nothing there is needed"
-                    .to_owned(),
+            message: format!(
+                "has a \"{}\" that is not of this version of bovw: {error}",
+                path.file_name().unwrap_or_default().to_string_lossy()
             ),
+            help: Some("choose another output.dir, or move it away".to_owned()),
         })
 }

@@ -75,10 +75,9 @@ impl Shard {
                 "is empty (0 bytes), so it is not a Parquet file",
             ));
         }
-        let metadata = no_panic(path, || {
-            ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new())
-        })
-        .map_err(|error| not_parquet(path, error))?;
+        check_magic(path, &bytes)?;
+        let metadata = no_panic(|| ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new()))
+            .map_err(|error| damaged_footer(path, error))?;
         Ok(Shard {
             path: path.to_owned(),
             bytes,
@@ -251,29 +250,70 @@ impl RowGroupReader {
     }
 }
 
-fn damaged(error: &dyn std::fmt::Display) -> String {
-    format!("the file is damaged or truncated: {error}")
+/// What a Parquet file starts and ends with.
+const MAGIC: &[u8] = b"PAR1";
+
+/// Tells what was never Parquet from what is not all there, which the Parquet reader calls by one name.
+fn check_magic(path: &Path, bytes: &FileBytes) -> Result<()> {
+    use parquet::file::reader::{ChunkReader, Length};
+    let is_magic = |start: u64| {
+        bytes
+            .get_bytes(start, MAGIC.len())
+            .is_ok_and(|found| found == MAGIC)
+    };
+    if !is_magic(0) {
+        return Err(Error::File {
+            place: Place::file(path),
+            message: "is not a Parquet file: it does not start with PAR1".to_owned(),
+            help: Some(
+                "make shards from images, CSV or IDX with `bovw import`, or narrow input.files"
+                    .to_owned(),
+            ),
+        });
+    }
+    if !is_magic(bytes.len().saturating_sub(MAGIC.len() as u64)) {
+        return Err(Error::File {
+            place: Place::file(path),
+            message: "is a Parquet file without its end: truncated, or still being written"
+                .to_owned(),
+            help: Some("copy or make it again".to_owned()),
+        });
+    }
+    Ok(())
 }
 
-fn not_parquet(path: &Path, message: String) -> Error {
+fn damaged(error: &impl std::fmt::Display) -> String {
+    format!("the file is damaged: {}", without_prefix(error))
+}
+
+/// The Parquet reader's message without its own headings.
+fn without_prefix(error: &impl std::fmt::Display) -> String {
+    let text = error.to_string();
+    let mut rest = text.as_str();
+    for prefix in [
+        "Parquet argument error: ",
+        "Parquet error: ",
+        "External: ",
+        "EOF: ",
+    ] {
+        rest = rest.strip_prefix(prefix).unwrap_or(rest);
+    }
+    rest.to_owned()
+}
+
+fn damaged_footer(path: &Path, message: String) -> Error {
     Error::File {
         place: Place::file(path),
-        message: format!("is not a Parquet file that can be read: {message}"),
-        help: Some(
-            "it may be truncated, or something else; make shards from images, CSV or IDX with `bovw import`"
-                .to_owned(),
-        ),
+        message: format!("is a Parquet file with a damaged footer: {message}"),
+        help: Some("copy or make it again".to_owned()),
     }
 }
 
 /// The Parquet reader treats some broken footers with a panic; here that is an error like any other.
-fn no_panic<T>(
-    path: &Path,
-    read: impl FnOnce() -> parquet::errors::Result<T>,
-) -> Result<T, String> {
+fn no_panic<T>(read: impl FnOnce() -> parquet::errors::Result<T>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(read))
-        .map_err(|_| format!("the reader gave up on the footer of {}", path.display()))?
-        .map_err(|error| error.to_string())
+        .map_err(|_| "the Parquet reader gave up".to_owned())?
+        .map_err(|error| without_prefix(&error))
 }
 
 /// The schema with a binary column, or the binary fields of a struct column, as views.
