@@ -142,7 +142,10 @@ fn pace(stage: &StageStats, start: Instant) -> String {
     let left = match stage.total().saturating_sub(stage.done()) {
         0 => "done".to_owned(),
         _ if stage.done() == 0 => "waiting".to_owned(),
-        n => format!("{} left", seconds(n as f64 / rate)),
+        n => match n as f64 / rate {
+            left if left < 100.0 => format!("{left:.0} s left"),
+            left => format!("{} left", seconds(left)),
+        },
     };
     format!("{:>9}/s  {left:>12}", count(rate as u64))
 }
