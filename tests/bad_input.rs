@@ -1028,7 +1028,6 @@ fn an_interrupted_run_goes_on_to_the_same_bytes() {
     assert_snapshot!(stderr, @r#"
     stopping; once more to stop at once
     interrupted; continue with: bovw run DIR/job.toml --set 'run.memory = '\''48MiB'\''' --set 'vocabulary.k = 64' --set 'vocabulary.algorithm = '\''lloyd'\''' --set 'vocabulary.max_iter = 15' --set 'sample.per_image = 100'
-    error: interrupted
     "#);
     assert_no_temporary_files(&scene);
     assert!(scene.results("out").is_empty());
