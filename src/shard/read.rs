@@ -14,7 +14,7 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
     ParquetRecordBatchReaderBuilder,
 };
-use parquet::file::metadata::KeyValue;
+use parquet::file::metadata::{KeyValue, ParquetMetaData};
 
 use super::bytes::FileBytes;
 use super::hugging_face::{self, Features};
@@ -77,6 +77,7 @@ impl Shard {
         }
         check_magic(path, &bytes)?;
         let metadata = no_panic(|| ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new()))
+            .and_then(|metadata| check_rows(metadata.metadata()).map(|()| metadata))
             .map_err(|error| damaged_footer(path, error))?;
         Ok(Shard {
             path: path.to_owned(),
@@ -195,14 +196,14 @@ impl Shard {
     ) -> Result<RowGroupReader> {
         let mask = ProjectionMask::leaves(self.metadata.parquet_schema(), self.leaves(wanted));
         let place = Place::file(&self.path).row_group(row_group);
-        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(
-            self.bytes.clone(),
-            self.metadata.clone(),
-        )
-        .with_row_groups(vec![row_group])
-        .with_projection(mask)
-        .with_batch_size(batch_rows)
-        .build()
+        let (bytes, metadata) = (self.bytes.clone(), self.metadata.clone());
+        let reader = no_panic(|| {
+            ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, metadata)
+                .with_row_groups(vec![row_group])
+                .with_projection(mask)
+                .with_batch_size(batch_rows)
+                .build()
+        })
         .map_err(|error| Error::file(place.clone(), damaged(&error)))?;
         Ok(RowGroupReader {
             reader,
@@ -240,7 +241,7 @@ impl RowGroupReader {
     /// The next record batch, and the row number in the file of its first row.
     pub fn next_batch(&mut self) -> Option<Result<(u64, RecordBatch)>> {
         let row = self.row;
-        match self.reader.next()? {
+        match no_panic(|| self.reader.next().transpose()).transpose()? {
             Ok(batch) => {
                 self.row += batch.num_rows() as u64;
                 Some(Ok((row, batch)))
@@ -248,6 +249,27 @@ impl RowGroupReader {
             Err(error) => Some(Err(Error::file(self.place.clone(), damaged(&error)))),
         }
     }
+}
+
+/// Rows that a file may have: far more than any has, and few enough that sums over files cannot overflow.
+const MAX_ROWS: i64 = 1 << 48;
+
+/// The footer's numbers of rows must be possible and agree, since later they are added up.
+fn check_rows(metadata: &ParquetMetaData) -> Result<(), String> {
+    let promised = metadata.file_metadata().num_rows();
+    let mut n_rows = 0i64;
+    for group in metadata.row_groups() {
+        match n_rows.checked_add(group.num_rows()) {
+            Some(sum) if group.num_rows() >= 0 && sum <= MAX_ROWS => n_rows = sum,
+            _ => return Err(format!("a row group of {} rows", group.num_rows())),
+        }
+    }
+    if n_rows == promised {
+        return Ok(());
+    }
+    Err(format!(
+        "it promises {promised} rows, its row groups have {n_rows}"
+    ))
 }
 
 /// What a Parquet file starts and ends with.
@@ -309,11 +331,13 @@ fn damaged_footer(path: &Path, message: String) -> Error {
     }
 }
 
-/// The Parquet reader treats some broken footers with a panic; here that is an error like any other.
-fn no_panic<T>(read: impl FnOnce() -> parquet::errors::Result<T>) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(read))
-        .map_err(|_| "the Parquet reader gave up".to_owned())?
-        .map_err(|error| without_prefix(&error))
+/// Calls a library that treats some broken files with a panic; here that is an error like any other.
+pub(super) fn no_panic<T, E: std::fmt::Display>(
+    call: impl FnOnce() -> Result<T, E>,
+) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(call))
+        .map_err(|_| "its reader met something that cannot be".to_owned())?
+        .map_err(|error| error.to_string())
 }
 
 /// The schema with a binary column, or the binary fields of a struct column, as views.
