@@ -15,6 +15,7 @@ use cli::style::Style;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    cli::process::quiet_caught_panics();
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

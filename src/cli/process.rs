@@ -2,9 +2,6 @@
 
 use std::panic;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::thread;
-
-use bovw::flow::THREAD_PREFIX;
 
 /// Set once the user asks the command to stop.
 pub(crate) static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -24,14 +21,11 @@ pub(crate) fn handle_signals() {
     let _ = ctrlc::set_handler(handler);
 }
 
-/// A panic in a worker becomes an error with the file's name, so it need not be printed as well.
-pub(crate) fn quiet_worker_panics() {
+/// A panic that becomes an error, with the file's name, need not be printed as well.
+pub(crate) fn quiet_caught_panics() {
     let default = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
-        let is_worker = thread::current()
-            .name()
-            .is_some_and(|name| name.starts_with(THREAD_PREFIX));
-        if !is_worker {
+        if !bovw::error::is_caught() {
             default(info);
         }
     }));

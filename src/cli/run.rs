@@ -18,7 +18,6 @@ use super::style::Style;
 pub(crate) fn run(args: &RunArgs, global: &GlobalArgs) -> Result<()> {
     let job = Job::load(&args.job.job, &args.job.sets, &global.overrides())?;
     process::handle_signals();
-    process::quiet_worker_panics();
     let counters = Progress::default();
     let on_event = |event: Event<'_>| {
         if global.json {

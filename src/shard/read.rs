@@ -2,7 +2,6 @@
 //!
 //! Nothing here holds more than the record batch it hands out; how many rows that has is the caller's choice.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -18,7 +17,7 @@ use parquet::file::metadata::KeyValue;
 
 use super::bytes::FileBytes;
 use super::hugging_face::{self, Features};
-use crate::error::{Error, Place, Result};
+use crate::error::{self, Error, Place, Result};
 use crate::job::Io;
 
 /// An open shard.
@@ -195,15 +194,17 @@ impl Shard {
     ) -> Result<RowGroupReader> {
         let mask = ProjectionMask::leaves(self.metadata.parquet_schema(), self.leaves(wanted));
         let place = Place::file(&self.path).row_group(row_group);
-        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(
-            self.bytes.clone(),
-            self.metadata.clone(),
-        )
-        .with_row_groups(vec![row_group])
-        .with_projection(mask)
-        .with_batch_size(batch_rows)
-        .build()
-        .map_err(|error| Error::file(place.clone(), damaged(&error)))?;
+        let reader = no_panic(|| {
+            ParquetRecordBatchReaderBuilder::new_with_metadata(
+                self.bytes.clone(),
+                self.metadata.clone(),
+            )
+            .with_row_groups(vec![row_group])
+            .with_projection(mask)
+            .with_batch_size(batch_rows)
+            .build()
+        })
+        .map_err(|error| damaged(&place, &error))?;
         Ok(RowGroupReader {
             reader,
             place,
@@ -240,12 +241,13 @@ impl RowGroupReader {
     /// The next record batch, and the row number in the file of its first row.
     pub fn next_batch(&mut self) -> Option<Result<(u64, RecordBatch)>> {
         let row = self.row;
-        match self.reader.next()? {
+        match no_panic(|| self.reader.next().transpose()) {
             Ok(batch) => {
+                let batch = batch?;
                 self.row += batch.num_rows() as u64;
                 Some(Ok((row, batch)))
             }
-            Err(error) => Some(Err(Error::file(self.place.clone(), damaged(&error)))),
+            Err(error) => Some(Err(damaged(&self.place, &error))),
         }
     }
 }
@@ -282,8 +284,8 @@ fn check_magic(path: &Path, bytes: &FileBytes) -> Result<()> {
     Ok(())
 }
 
-fn damaged(error: &impl std::fmt::Display) -> String {
-    format!("the file is damaged: {}", without_prefix(error))
+fn damaged(place: &Place, error: &str) -> Error {
+    Error::file(place.clone(), format!("the file is damaged: {error}"))
 }
 
 /// The Parquet reader's message without its own headings.
@@ -309,10 +311,10 @@ fn damaged_footer(path: &Path, message: String) -> Error {
     }
 }
 
-/// The Parquet reader treats some broken footers with a panic; here that is an error like any other.
-fn no_panic<T>(read: impl FnOnce() -> parquet::errors::Result<T>) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(read))
-        .map_err(|_| "the Parquet reader gave up".to_owned())?
+/// The Parquet reader treats some broken bytes with a panic; here that is an error like any other.
+fn no_panic<T, E: std::fmt::Display>(read: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
+    error::caught(read)
+        .map_err(|message| format!("the Parquet reader gave up: {message}"))?
         .map_err(|error| without_prefix(&error))
 }
 
