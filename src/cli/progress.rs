@@ -4,7 +4,7 @@
 
 use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::thread;
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use bovw::flow::StageStats;
@@ -36,11 +36,25 @@ pub(crate) fn show<T>(global: &GlobalArgs, progress: &Progress, work: impl FnOnc
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let watcher = scope.spawn(|| watch(how, progress, &done));
-        let result = work();
-        done.store(true, Relaxed);
-        watcher.thread().unpark();
-        result
+        let _stop = Stop {
+            done: &done,
+            watcher: watcher.thread(),
+        };
+        work()
     })
+}
+
+/// Ends the watcher however the work ends: a scope waits for its threads even after a panic.
+struct Stop<'a> {
+    done: &'a AtomicBool,
+    watcher: &'a Thread,
+}
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.done.store(true, Relaxed);
+        self.watcher.unpark();
+    }
 }
 
 fn watch(how: How, progress: &Progress, done: &AtomicBool) {
