@@ -2,9 +2,7 @@
 //!
 //! Everything that a user's files, jobs and disks can cause is an [`Error`]; a programmer's mistake is an assertion.
 
-use std::cell::Cell;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 /// `Result` with this crate's [`enum@Error`].
@@ -232,27 +230,6 @@ impl fmt::Display for Place {
         }
         Ok(())
     }
-}
-
-thread_local! {
-    static IS_CAUGHT: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Calls something that may panic where another program would return an error; the panic's message is the error.
-pub(crate) fn caught<T>(call: impl FnOnce() -> T) -> Result<T, String> {
-    let outer = IS_CAUGHT.replace(true);
-    let result = catch_unwind(AssertUnwindSafe(call));
-    IS_CAUGHT.set(outer);
-    result.map_err(|panic| {
-        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        text.or_else(|| panic.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "panic without a message".to_owned())
-    })
-}
-
-/// Whether a panic on this thread would become an error, so that a panic hook need not print it.
-pub fn is_caught() -> bool {
-    IS_CAUGHT.get()
 }
 
 fn at_line(line: Option<usize>) -> String {

@@ -12,7 +12,7 @@ use bovw::passes::progress::{Phase, Progress};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::{GlobalArgs, Progress as How};
-use super::output::{count, note};
+use super::output::{count, note, seconds};
 use super::process;
 
 /// How often counters are looked at.
@@ -36,24 +36,18 @@ pub(crate) fn show<T>(global: &GlobalArgs, progress: &Progress, work: impl FnOnc
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let watcher = scope.spawn(|| watch(how, progress, &done));
-        let _stop = Stop {
-            done: &done,
-            watcher: watcher.thread(),
-        };
+        let _end = EndOfWork(&done, watcher.thread().clone());
         work()
     })
 }
 
-/// Ends the watcher however the work ends: a scope waits for its threads even after a panic.
-struct Stop<'a> {
-    done: &'a AtomicBool,
-    watcher: &'a Thread,
-}
+/// Lets the watcher go when the work ends, however it does: with a panic, too.
+struct EndOfWork<'a>(&'a AtomicBool, Thread);
 
-impl Drop for Stop<'_> {
+impl Drop for EndOfWork<'_> {
     fn drop(&mut self) {
-        self.done.store(true, Relaxed);
-        self.watcher.unpark();
+        self.0.store(true, Relaxed);
+        self.1.unpark();
     }
 }
 
@@ -86,11 +80,22 @@ fn stages(progress: &Progress, phase: Phase) -> Vec<&StageStats> {
 }
 
 /// One bar a stage of the phase that is under way.
-#[derive(Default)]
 struct Bars {
     phase: Option<Phase>,
+    start: Instant,
     multi: Option<MultiProgress>,
     bars: Vec<ProgressBar>,
+}
+
+impl Default for Bars {
+    fn default() -> Bars {
+        Bars {
+            phase: None,
+            start: Instant::now(),
+            multi: None,
+            bars: Vec::new(),
+        }
+    }
 }
 
 impl Bars {
@@ -98,7 +103,7 @@ impl Bars {
         let phase = progress.phase();
         if self.phase != Some(phase) {
             self.clear();
-            self.phase = Some(phase);
+            (self.phase, self.start) = (Some(phase), Instant::now());
             let multi = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
             self.bars = stages(progress, phase)
                 .into_iter()
@@ -111,7 +116,7 @@ impl Bars {
             bar.set_position(stage.done().min(stage.total()));
             bar.set_message(match phase {
                 Phase::Clustering => progress.note(),
-                _ => channel(stage),
+                _ => format!("{}  {}", pace(stage, self.start), channel(stage)),
             });
         }
     }
@@ -130,13 +135,27 @@ impl Bars {
 fn bar(stage: &StageStats) -> ProgressBar {
     let bar = ProgressBar::new(stage.total());
     let template = format!(
-        "{:>9} {{bar:24}} {{percent:>3}} %  {{human_pos}}/{{human_len}} {}  {{per_sec:>14}}  {{eta:>4}} left  {{msg}}",
+        "{:>9} {{bar:24}} {{human_pos:>10}} of {{human_len}} {}  {{msg}}",
         stage.name, stage.unit
     );
     if let Ok(style) = ProgressStyle::with_template(&template) {
         bar.set_style(style.progress_chars("━╸─"));
     }
     bar
+}
+
+/// Units a second since the phase began, and the time that is left at that pace.
+fn pace(stage: &StageStats, start: Instant) -> String {
+    let rate = stage.done() as f64 / start.elapsed().as_secs_f64().max(1e-3);
+    let left = match stage.total().saturating_sub(stage.done()) {
+        0 => "done".to_owned(),
+        _ if stage.done() == 0 => "waiting".to_owned(),
+        n => match n as f64 / rate {
+            left if left < 100.0 => format!("{left:.0} s left"),
+            left => format!("{} left", seconds(left)),
+        },
+    };
+    format!("{:>9}/s  {left:>12}", count(rate as u64))
 }
 
 /// How full the channel before a stage is, drawn.
@@ -191,12 +210,6 @@ impl Plain {
             return;
         };
         let (done, total) = (last.done(), last.total());
-        let rate = done as f64 / (now - self.start).as_secs_f64();
-        let left = if rate > 0.0 {
-            total.saturating_sub(done) as f64 / rate
-        } else {
-            f64::NAN
-        };
         let channels: Vec<String> = stages
             .iter()
             .filter(|stage| stage.channel().1 > 0)
@@ -204,14 +217,38 @@ impl Plain {
             .collect();
         let detail = match phase {
             Phase::Clustering => progress.note(),
-            _ => format!("waiting before {}", channels.join(", ")),
+            _ => format!(
+                "{}; waiting before {}",
+                pace(last, self.start)
+                    .split_whitespace()
+                    .collect::<Vec<_>>()
+                    .join(" "),
+                channels.join(", ")
+            ),
         };
         note(&format!(
-            "{}: {} of {} {} ({rate:.0} a second, {left:.0} s left); {detail}",
+            "{}: {} of {} {}, {detail}",
             last.name,
             count(done),
             count(total),
             last.unit
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::super::args::Cli;
+    use super::*;
+
+    #[test]
+    fn a_panic_in_the_work_ends_the_display_too() {
+        let global = Cli::parse_from(["bovw", "plan", "job.toml", "--progress", "none"]).global;
+        let result = std::panic::catch_unwind(|| {
+            show(&global, &Progress::default(), || panic!("in the work"));
+        });
+        assert!(result.is_err());
     }
 }

@@ -15,9 +15,10 @@ mod order;
 mod stats;
 mod threaded;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicBool;
 
-use crate::error::{self, Error, Place, Result};
+use crate::error::{Error, Place, Result};
 
 pub use budget::{Budget, Permit};
 pub use stats::{StageStats, Stats};
@@ -110,13 +111,23 @@ pub fn guarded<T>(
     place: Option<&Place>,
     call: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
-    error::caught(call).unwrap_or_else(|message| {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
         Err(Error::Panicked {
             stage,
             place: place.cloned(),
-            message,
+            message: panic_message(panic.as_ref()),
         })
     })
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    if let Some(message) = panic.downcast_ref::<&str>() {
+        (*message).to_owned()
+    } else if let Some(message) = panic.downcast_ref::<String>() {
+        message.clone()
+    } else {
+        "panic without a message".to_owned()
+    }
 }
 
 /// The refusal of a batch that could never get its permit.

@@ -60,14 +60,12 @@ pub fn learn(plan: &Plan, params: &KMeansParams, dir: &Path, watch: Watch<'_>) -
 
 fn tell(at: kmeans::Progress, watch: Watch<'_>) {
     let stage = &watch.progress.kmeans;
-    stage.set_total((at.n_init * at.max_iter) as u64);
-    stage.set_done((at.restart * at.max_iter) as u64 + at.passes as u64);
+    // How many passes a restart takes is known only when it stands still.
+    stage.set_total(at.n_init as u64);
+    stage.set_done(at.restart as u64);
     watch.progress.set_note(format!(
-        "restart {} of {}, {:.1} passes, inertia {:.4} a patch",
-        at.restart + 1,
-        at.n_init,
-        at.passes,
-        at.inertia_per_patch
+        "{:.1} of at most {} passes, inertia {:.4} a patch",
+        at.passes, at.max_iter, at.inertia_per_patch
     ));
 }
 

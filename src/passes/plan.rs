@@ -66,7 +66,13 @@ impl Plan {
             budget_bytes: 0,
         };
         let layout = input.layout(&input.shards[0], k, has_status(job));
-        let memory = MemoryPlan::new(job, &layout, limits.max_in_flight())?;
+        let max_rows = input
+            .shards
+            .iter()
+            .map(|shard| shard.n_rows)
+            .max()
+            .unwrap_or(0);
+        let memory = MemoryPlan::new(job, &layout, max_rows, limits.max_in_flight())?;
         limits.budget_bytes = memory.batches_bytes;
         Ok(Plan {
             job: job.clone(),

@@ -11,7 +11,7 @@ pub struct Progress {
     phase: AtomicU8,
     /// Stages of the learning pass.
     pub learn: Stats,
-    /// Passes of k-means over the sample, all restarts together.
+    /// Restarts of k-means.
     pub kmeans: StageStats,
     /// Stages of the featurizing pass.
     pub featurize: Stats,
@@ -38,7 +38,7 @@ impl Default for Progress {
         Progress {
             phase: AtomicU8::new(0),
             learn: Stats::new(["source", "decode", "sample", "gather"]),
-            kmeans: StageStats::new("k-means", "passes"),
+            kmeans: StageStats::new("k-means", "restarts"),
             featurize: Stats::new(["source", "decode", "featurize", "sink"]),
             note: Mutex::default(),
         }

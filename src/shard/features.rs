@@ -102,11 +102,12 @@ impl Layout {
         (rows / chunk).max(1) * chunk
     }
 
-    /// Heap bytes that writing a file takes at most: a row group in the Parquet writer, and chunks before it.
-    pub fn writer_bytes(&self) -> u64 {
-        let vector_bytes = self.n_values * size_of::<f32>();
+    /// Heap bytes that writing a file of `n_rows` takes at most: a row group in the Parquet writer, and chunks before it.
+    pub fn writer_bytes(&self, n_rows: u64) -> u64 {
+        let vector_bytes = (self.n_values * size_of::<f32>()) as u64;
+        let row_group_rows = n_rows.min(self.row_group_rows() as u64);
         // Encoded values, with levels and dictionary indices beside them while a page is open.
-        (2 * self.row_group_rows() * vector_bytes + 6 * self.chunk_rows() * vector_bytes) as u64
+        2 * row_group_rows * vector_bytes + 6 * self.chunk_rows() as u64 * vector_bytes
     }
 
     fn vector_type(&self) -> DataType {

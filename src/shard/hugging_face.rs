@@ -16,8 +16,8 @@ impl Features {
     /// Reads the value of the footer's key.
     pub fn parse(text: &str) -> Features {
         let mut value: Value = serde_json::from_str(text).unwrap_or_default();
-        match value["info"]["features"].take() {
-            Value::Object(features) => Features(features),
+        match value.pointer_mut("/info/features").map(Value::take) {
+            Some(Value::Object(features)) => Features(features),
             _ => Features::default(),
         }
     }

@@ -12,7 +12,8 @@ use image::{DynamicImage, ImageDecoder, ImageReader, Limits, metadata::Orientati
 
 use super::columns::{BinaryRows, NumberLists, Numbers};
 use super::detect::{ImageColumn, Layout, Shape};
-use crate::error::{self, Error, Place, Result};
+use super::read::no_panic;
+use crate::error::{Error, Place, Result};
 use crate::kernel::image::{Image, Pixels};
 
 /// The most pixels that an image may have: 16 384 squared. Larger ones are refused before they are decoded.
@@ -80,7 +81,9 @@ impl<'a> ImageRows<'a> {
     pub fn decoded_bytes(&self, row: usize) -> u64 {
         match self {
             ImageRows::Encoded(rows) if rows.is_null(row) => 0,
-            ImageRows::Encoded(rows) => encoded_size(rows.value(row)),
+            ImageRows::Encoded(rows) => {
+                no_panic(|| Ok::<_, Reason>(encoded_size(rows.value(row)))).unwrap_or(0)
+            }
             ImageRows::Bytes(rows, _) if rows.is_null(row) => 0,
             ImageRows::Bytes(rows, _) => rows.value(row).len() as u64,
             ImageRows::Lists(rows, _) => 2 * numbers_bytes(rows.range(row).len()),
@@ -95,7 +98,7 @@ impl<'a> ImageRows<'a> {
                 if rows.is_null(row) {
                     return Err("the image is null".to_owned());
                 }
-                decode(rows.value(row))
+                no_panic(|| decode(rows.value(row)))
             }
             ImageRows::Bytes(rows, shape) => {
                 if rows.is_null(row) {
@@ -215,19 +218,16 @@ fn luma_f32(r: f32, g: f32, b: f32) -> f32 {
 
 /// What decoding will allocate, from the header alone.
 fn encoded_size(bytes: &[u8]) -> u64 {
-    let size = || {
-        decoder(bytes).map_or(0, |decoder| {
-            let (width, height) = decoder.dimensions();
-            let pixels = u64::from(width) * u64::from(height);
-            if pixels > MAX_PIXELS {
-                return 0;
-            }
-            decoder
-                .total_bytes()
-                .saturating_add(numbers_bytes(1) * pixels)
-        })
-    };
-    error::caught(size).unwrap_or(0)
+    decoder(bytes).map_or(0, |decoder| {
+        let (width, height) = decoder.dimensions();
+        let pixels = u64::from(width) * u64::from(height);
+        if pixels > MAX_PIXELS {
+            return 0;
+        }
+        decoder
+            .total_bytes()
+            .saturating_add(numbers_bytes(1) * pixels)
+    })
 }
 
 fn decoder(bytes: &[u8]) -> Result<impl ImageDecoder + '_, Reason> {
@@ -249,13 +249,7 @@ fn decoder(bytes: &[u8]) -> Result<impl ImageDecoder + '_, Reason> {
         .map_err(|error| format!("cannot be decoded: {error}"))
 }
 
-/// A decoder that treats broken bytes with a panic has met a bad image, and no reason to end the run.
 fn decode(bytes: &[u8]) -> Result<Image, Reason> {
-    error::caught(|| try_decode(bytes))
-        .unwrap_or_else(|message| Err(format!("cannot be decoded: the decoder gave up: {message}")))
-}
-
-fn try_decode(bytes: &[u8]) -> Result<Image, Reason> {
     let mut decoder = decoder(bytes)?;
     let (width, height) = decoder.dimensions();
     if u64::from(width) * u64::from(height) > MAX_PIXELS {

@@ -2,6 +2,7 @@
 //!
 //! Nothing here holds more than the record batch it hands out; how many rows that has is the caller's choice.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -13,11 +14,11 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
     ParquetRecordBatchReaderBuilder,
 };
-use parquet::file::metadata::KeyValue;
+use parquet::file::metadata::{KeyValue, ParquetMetaData};
 
 use super::bytes::FileBytes;
 use super::hugging_face::{self, Features};
-use crate::error::{self, Error, Place, Result};
+use crate::error::{Error, Place, Result};
 use crate::job::Io;
 
 /// An open shard.
@@ -76,6 +77,7 @@ impl Shard {
         }
         check_magic(path, &bytes)?;
         let metadata = no_panic(|| ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new()))
+            .and_then(|metadata| check_rows(metadata.metadata()).map(|()| metadata))
             .map_err(|error| damaged_footer(path, error))?;
         Ok(Shard {
             path: path.to_owned(),
@@ -194,17 +196,15 @@ impl Shard {
     ) -> Result<RowGroupReader> {
         let mask = ProjectionMask::leaves(self.metadata.parquet_schema(), self.leaves(wanted));
         let place = Place::file(&self.path).row_group(row_group);
+        let (bytes, metadata) = (self.bytes.clone(), self.metadata.clone());
         let reader = no_panic(|| {
-            ParquetRecordBatchReaderBuilder::new_with_metadata(
-                self.bytes.clone(),
-                self.metadata.clone(),
-            )
-            .with_row_groups(vec![row_group])
-            .with_projection(mask)
-            .with_batch_size(batch_rows)
-            .build()
+            ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, metadata)
+                .with_row_groups(vec![row_group])
+                .with_projection(mask)
+                .with_batch_size(batch_rows)
+                .build()
         })
-        .map_err(|error| damaged(&place, &error))?;
+        .map_err(|error| Error::file(place.clone(), damaged(&error)))?;
         Ok(RowGroupReader {
             reader,
             place,
@@ -241,15 +241,35 @@ impl RowGroupReader {
     /// The next record batch, and the row number in the file of its first row.
     pub fn next_batch(&mut self) -> Option<Result<(u64, RecordBatch)>> {
         let row = self.row;
-        match no_panic(|| self.reader.next().transpose()) {
+        match no_panic(|| self.reader.next().transpose()).transpose()? {
             Ok(batch) => {
-                let batch = batch?;
                 self.row += batch.num_rows() as u64;
                 Some(Ok((row, batch)))
             }
-            Err(error) => Some(Err(damaged(&self.place, &error))),
+            Err(error) => Some(Err(Error::file(self.place.clone(), damaged(&error)))),
         }
     }
+}
+
+/// Rows that a file may have: far more than any has, and few enough that sums over files cannot overflow.
+const MAX_ROWS: i64 = 1 << 48;
+
+/// The footer's numbers of rows must be possible and agree, since later they are added up.
+fn check_rows(metadata: &ParquetMetaData) -> Result<(), String> {
+    let promised = metadata.file_metadata().num_rows();
+    let mut n_rows = 0i64;
+    for group in metadata.row_groups() {
+        match n_rows.checked_add(group.num_rows()) {
+            Some(sum) if group.num_rows() >= 0 && sum <= MAX_ROWS => n_rows = sum,
+            _ => return Err(format!("a row group of {} rows", group.num_rows())),
+        }
+    }
+    if n_rows == promised {
+        return Ok(());
+    }
+    Err(format!(
+        "it promises {promised} rows, its row groups have {n_rows}"
+    ))
 }
 
 /// What a Parquet file starts and ends with.
@@ -284,8 +304,8 @@ fn check_magic(path: &Path, bytes: &FileBytes) -> Result<()> {
     Ok(())
 }
 
-fn damaged(place: &Place, error: &str) -> Error {
-    Error::file(place.clone(), format!("the file is damaged: {error}"))
+fn damaged(error: &impl std::fmt::Display) -> String {
+    format!("the file is damaged: {}", without_prefix(error))
 }
 
 /// The Parquet reader's message without its own headings.
@@ -311,11 +331,13 @@ fn damaged_footer(path: &Path, message: String) -> Error {
     }
 }
 
-/// The Parquet reader treats some broken bytes with a panic; here that is an error like any other.
-fn no_panic<T, E: std::fmt::Display>(read: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
-    error::caught(read)
-        .map_err(|message| format!("the Parquet reader gave up: {message}"))?
-        .map_err(|error| without_prefix(&error))
+/// Calls a library that treats some broken files with a panic; here that is an error like any other.
+pub(super) fn no_panic<T, E: std::fmt::Display>(
+    call: impl FnOnce() -> Result<T, E>,
+) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(call))
+        .map_err(|_| "its reader met something that cannot be".to_owned())?
+        .map_err(|error| error.to_string())
 }
 
 /// The schema with a binary column, or the binary fields of a struct column, as views.
@@ -340,4 +362,50 @@ fn with_view(field: &Field) -> Field {
         other => other.clone(),
     };
     field.clone().with_data_type(data_type)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::AsArray;
+
+    use super::*;
+
+    /// Where the image bytes of the first row group lie, and where the file does.
+    fn buffers(io: Io) -> (Vec<usize>, std::ops::Range<usize>) {
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("data/digits/digits-00000-of-00004.parquet");
+        let shard = Shard::open(&path, io)
+            .expect("a shard")
+            .with_views_of("image");
+        let wanted = [Wanted {
+            column: "image".to_owned(),
+            field: Some("bytes".to_owned()),
+        }];
+        let mut reader = shard.read_row_group(0, &wanted, 100).expect("a row group");
+        let (_, batch) = reader.next_batch().expect("rows").expect("readable");
+        assert_eq!(batch.num_columns(), 1, "only the wanted column");
+        let images = batch.column(0).as_struct().column(0).as_binary_view();
+        let addresses = images
+            .data_buffers()
+            .iter()
+            .map(|buffer| buffer.as_ptr().addr());
+        let file = match shard.bytes() {
+            FileBytes::Mapped(bytes) => bytes.as_ptr().addr()..bytes.as_ptr().addr() + bytes.len(),
+            FileBytes::Read { .. } => 0..0,
+        };
+        (addresses.collect(), file)
+    }
+
+    #[test]
+    fn images_of_a_mapped_file_are_not_copied() {
+        let (addresses, file) = buffers(Io::Mmap);
+        assert!(!addresses.is_empty());
+        assert!(addresses.iter().all(|address| file.contains(address)));
+    }
+
+    #[test]
+    fn images_of_a_file_that_is_read_lie_in_memory_of_their_own() {
+        let (addresses, file) = buffers(Io::Read);
+        assert!(!addresses.is_empty() && file.is_empty());
+    }
 }
