@@ -3,20 +3,29 @@
 mod common;
 
 use std::fs::{self, File};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, FixedSizeListArray, Float32Array, Int64Array, StringArray, UInt8Array,
 };
 use arrow::datatypes::Field;
+use bovw::job::{Io, Job, Overrides};
 use bovw::kernel::grid::PatchShape;
 use bovw::kernel::normalize::Normalize;
 use bovw::kernel::vocabulary::{Preparation, Vocabulary};
+use bovw::passes::plan::Plan;
+use bovw::shard::images::ImageRows;
 use bovw::shard::vocabulary;
 use image::GrayImage;
 use insta::assert_snapshot;
+use parquet::basic::{Compression, ZstdLevel};
 
 use common::{Scene, Shard, image_structs, picture, pictures, pngs};
+
+fn zstd() -> Compression {
+    Compression::ZSTD(ZstdLevel::default())
+}
 
 /// The run failed with `code`; what it said, which is one error. It left nothing that looks like a result.
 #[track_caller]
@@ -315,8 +324,7 @@ fn flipped_bytes_of_plain_pages_never_crash() {
 
 #[test]
 fn flipped_bytes_of_compressed_pages_never_crash() {
-    let zstd = parquet::basic::Compression::ZSTD(parquet::basic::ZstdLevel::default());
-    flip_bytes(&good().compression(zstd), &["run.io = 'read'"]);
+    flip_bytes(&good().compression(zstd()), &["run.io = 'read'"]);
 }
 
 #[test]
@@ -327,13 +335,55 @@ fn flipped_bytes_of_lists_and_strings_never_crash() {
     let shard = Shard::new()
         .column("image", lists)
         .column("label", Arc::new(names.collect::<StringArray>()))
-        .compression(parquet::basic::Compression::SNAPPY);
+        .compression(Compression::SNAPPY);
     flip_bytes(&shard, &[]);
 }
 
 fn lists(values: ArrayRef) -> ArrayRef {
     let item = Arc::new(Field::new_list_field(values.data_type().clone(), true));
     Arc::new(FixedSizeListArray::new(item, 64, values, None))
+}
+
+/// Everything that a run does with an input file, without a run: checks it, reads it, decodes it.
+fn read_all(scene: &Scene) -> bovw::Result<usize> {
+    let job = Job::load(&scene.path("job.toml"), &[], &Overrides::default())?;
+    let plan = Plan::new(&job)?;
+    let input = &plan.input;
+    let shard = bovw::shard::read::Shard::open(&input.shards[0].path, Io::Read)?;
+    let mut n_good = 0;
+    for row_group in 0..shard.n_row_groups() {
+        let mut reader = shard.read_row_group(row_group, &input.wanted(), 4)?;
+        while let Some(batch) = reader.next_batch() {
+            let (_, batch) = batch?;
+            let images = ImageRows::new(&batch, &input.image, &shard.path().into())?;
+            let sizes = (0..batch.num_rows()).map(|row| images.decoded_bytes(row));
+            assert!(sizes.sum::<u64>() < 1 << 40);
+            n_good += (0..batch.num_rows())
+                .filter(|&row| images.get(row).is_ok())
+                .count();
+        }
+    }
+    Ok(n_good)
+}
+
+#[test]
+fn no_flipped_byte_at_all_makes_reading_panic() {
+    let labels: ArrayRef = Arc::new(StringArray::from(vec!["one", "two", "one"]));
+    let shard = Shard::hugging_face(&pictures(3, 8, 8)).column("label", labels);
+    let scene = Scene::new();
+    for shard in [shard.clone(), shard.compression(zstd())] {
+        let whole = shard.bytes();
+        for position in 0..whole.len() {
+            for mask in [0x01, 0x10, 0x80, 0xff] {
+                let mut flipped = whole.clone();
+                flipped[position] ^= mask;
+                scene.file("data/a.parquet", &flipped);
+                let read = std::panic::catch_unwind(AssertUnwindSafe(|| read_all(&scene)));
+                let at = || format!("byte {position} of {}, mask {mask:#x}", whole.len());
+                assert!(read.is_ok(), "{}", at());
+            }
+        }
+    }
 }
 
 #[test]
@@ -982,11 +1032,12 @@ fn long_scene() -> Scene {
 }
 
 /// With more images than fit into the batches in flight, which an interrupted run finishes.
-const LONG: [&str; 5] = [
+const LONG: [&str; 6] = [
     "run.memory = '48MiB'",
     "vocabulary.k = 64",
     "vocabulary.algorithm = 'lloyd'",
-    "vocabulary.max_iter = 15",
+    "vocabulary.max_iter = 40",
+    "vocabulary.tol = 0.0",
     "sample.per_image = 100",
 ];
 
@@ -1027,7 +1078,7 @@ fn an_interrupted_run_goes_on_to_the_same_bytes() {
     assert_eq!(code, Some(130), "{stderr}");
     assert_snapshot!(stderr, @r#"
     stopping; once more to stop at once
-    interrupted; continue with: bovw run DIR/job.toml --set 'run.memory = '\''48MiB'\''' --set 'vocabulary.k = 64' --set 'vocabulary.algorithm = '\''lloyd'\''' --set 'vocabulary.max_iter = 15' --set 'sample.per_image = 100'
+    interrupted; continue with: bovw run DIR/job.toml --set 'run.memory = '\''48MiB'\''' --set 'vocabulary.k = 64' --set 'vocabulary.algorithm = '\''lloyd'\''' --set 'vocabulary.max_iter = 40' --set 'vocabulary.tol = 0.0' --set 'sample.per_image = 100'
     "#);
     assert_no_temporary_files(&scene);
     assert!(scene.results("out").is_empty());
