@@ -309,7 +309,7 @@ fn flip_bytes(shard: &Shard, sets: &[&str]) {
                 (0..=2).contains(&code) && seconds < 20.0,
                 "{seconds} s, {at}"
             );
-            for mark in ["panicked", "RUST_BACKTRACE"] {
+            for mark in ["panicked", "internal error", "RUST_BACKTRACE"] {
                 assert!(!ended.stderr.contains(mark), "{at}");
             }
         }

@@ -326,7 +326,10 @@ fn without_prefix(error: &impl std::fmt::Display) -> String {
 fn damaged_footer(path: &Path, message: String) -> Error {
     Error::File {
         place: Place::file(path),
-        message: format!("is a Parquet file with a damaged footer: {message}"),
+        message: format!(
+            "is a Parquet file with a damaged footer: {}",
+            without_prefix(&message)
+        ),
         help: Some("copy or make it again".to_owned()),
     }
 }
