@@ -7,7 +7,7 @@
 //! back when the fold is done with it. The oldest batch therefore always has its permit, and since each channel has
 //! room for as many batches as can be in flight, no send ever waits: the pipeline cannot deadlock.
 //!
-//! [`inline`] is the executable specification: one thread, no channels. [`threaded`] must give the same result.
+//! `inline` is the executable specification: one thread, no channels. `threaded` must give the same result.
 
 mod budget;
 mod inline;
