@@ -682,7 +682,10 @@ fn a_vocabulary_of_other_patches_is_refused() {
 #[test]
 fn a_vocabulary_that_is_none_is_refused() {
     let scene = scene_from();
-    assert_snapshot!(refused(&scene, 1, &[]), @"error: DIR/words.parquet: cannot open: No such file or directory (os error 2)");
+    assert_snapshot!(refused(&scene, 2, &[]), @r"
+    error: vocabulary.from: there is no DIR/words.parquet
+      help: paths are relative to the job file; a run leaves its words in vocabulary.parquet
+    ");
     good().write(&scene.path("words.parquet"));
     assert_snapshot!(refused(&scene, 1, &[]), @r#"error: DIR/words.parquet: is not a vocabulary: its footer has no key "bovw.vocabulary""#);
 }

@@ -18,7 +18,7 @@ use parquet::file::metadata::{KeyValue, ParquetMetaData};
 
 use super::bytes::FileBytes;
 use super::hugging_face::{self, Features};
-use crate::error::{Error, Place, Result};
+use crate::error::{Error, Place, Result, panic_message};
 use crate::job::Io;
 
 /// An open shard.
@@ -339,7 +339,10 @@ pub(super) fn no_panic<T, E: std::fmt::Display>(
     call: impl FnOnce() -> Result<T, E>,
 ) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(call))
-        .map_err(|_| "its reader met something that cannot be".to_owned())?
+        .map_err(|panic| {
+            let message = panic_message(panic.as_ref());
+            format!("its reader met something that cannot be ({message})")
+        })?
         .map_err(|error| error.to_string())
 }
 
