@@ -288,6 +288,26 @@ fn a_file_cut_anywhere_is_an_error() {
     }
 }
 
+#[test]
+fn a_file_whose_name_is_no_utf8_is_inspected_as_json() {
+    use std::os::unix::ffi::OsStrExt;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir
+        .path()
+        .join(std::ffi::OsStr::from_bytes(b"\xff.parquet"));
+    if fs::write(&path, good().bytes()).is_err() {
+        return; // This file system only has UTF-8 names.
+    }
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_bovw"))
+        .args(["inspect", "--json"])
+        .arg(&path)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(said["kind"], "image shard");
+}
+
 /// Flips one byte at a time; each run ends by itself, in order.
 fn flip_bytes(shard: &Shard, sets: &[&str]) {
     const FLIPS: usize = 250;

@@ -10,7 +10,7 @@ use bovw::{Error, Result};
 use serde_json::json;
 
 use super::args::{GlobalArgs, RunArgs};
-use super::output::{bytes, count, note, print, print_json, seconds, shown, table};
+use super::output::{bytes, count, note, path_text, print, print_json, seconds, shown, table};
 use super::process::{self, INTERRUPTED};
 use super::progress;
 use super::style::Style;
@@ -50,7 +50,7 @@ fn report(job: &Job, outcome: &Outcome, args: &RunArgs, global: &GlobalArgs) -> 
     if global.json {
         return print_json(&json!({
             "event": "done",
-            "dir": job.output.dir,
+            "dir": path_text(&job.output.dir),
             "was_done": outcome.was_done,
             "counts": outcome.manifest.counts,
             "learning": outcome.manifest.learning,
