@@ -22,11 +22,7 @@ const LAYERS: [(&str, u32); 8] = [
 const SIDEWAYS: [(&str, &str); 0] = [];
 
 /// Files that may hold `unsafe`: mapping, and calls of functions compiled for an instruction set.
-const MAY_BE_UNSAFE: [&str; 3] = [
-    "shard/map.rs",
-    "kernel/nearest.rs",
-    "kernel/kmeans/seeding.rs",
-];
+const MAY_BE_UNSAFE: [&str; 2] = ["shard/map.rs", "kernel/nearest.rs"];
 
 /// Packages, and the modules (or files) that may name them.
 const PACKAGES: [(&str, &[&str]); 11] = [

@@ -179,8 +179,10 @@ fn too_little_memory_is_refused_with_what_to_give() {
     let sets = ["vocabulary.k = 100000", "run.memory = '32MiB'"];
     assert_snapshot!(refused(&scene, 2, &sets), @"
     error: run.memory: 32.0 MiB is not enough, the job needs 175.4 MiB
-      help: give at least 176MiB; most of it, 166.4 MiB, goes to k-means; a lower vocabulary.k or run.threads needs less
+      help: give at least 176MiB; most of it, 166.4 MiB, goes to k-means; a lower vocabulary.k, vocabulary.max_iter or run.threads needs less
     ");
+    let endless = format!("vocabulary.n_init = {}", i64::MAX);
+    assert!(refused(&scene, 2, &[&endless]).starts_with("error: run.memory: "));
     assert_snapshot!(refused(&scene, 2, &["run.memory = '1MiB'"]), @r#"
     error: run.memory: "1MiB" is too little to work in
       help: give at least 16MiB
@@ -286,6 +288,26 @@ fn a_file_cut_anywhere_is_an_error() {
         let path = scene.path("data/a.parquet");
         scene.bovw(&["inspect", path.to_str().unwrap()]).exited(1);
     }
+}
+
+#[test]
+fn a_file_whose_name_is_no_utf8_is_inspected_as_json() {
+    use std::os::unix::ffi::OsStrExt;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir
+        .path()
+        .join(std::ffi::OsStr::from_bytes(b"\xff.parquet"));
+    if fs::write(&path, good().bytes()).is_err() {
+        return; // This file system only has UTF-8 names.
+    }
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_bovw"))
+        .args(["inspect", "--json"])
+        .arg(&path)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(said["kind"], "image shard");
 }
 
 /// Flips one byte at a time; each run ends by itself, in order.

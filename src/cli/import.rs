@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::args::{GlobalArgs, Header, ImageLabel, Import, Progress as How, ShardArgs};
-use super::output::{bytes, count, note, print, print_json, table};
+use super::output::{bytes, count, note, path_text, print, print_json, table};
 use super::process::{self, INTERRUPTED};
 use super::style::Style;
 
@@ -98,10 +98,11 @@ const MAX_SHOWN: usize = 10;
 
 fn report(summary: &Summary, global: &GlobalArgs) -> Result<()> {
     if global.json {
+        let shards = summary.shards.iter().map(|shard| path_text(shard));
         return print_json(&json!({
             "event": "imported",
             "images": summary.images,
-            "shards": summary.shards,
+            "shards": shards.collect::<Vec<String>>(),
             "classes": summary.classes,
             "skipped": summary.n_skipped,
             "notes": summary.notes,

@@ -119,7 +119,7 @@ impl MemoryPlan {
             ),
             (
                 self.kmeans_bytes,
-                "k-means; a lower vocabulary.k or run.threads needs less",
+                "k-means; a lower vocabulary.k, vocabulary.max_iter or run.threads needs less",
             ),
             (
                 self.sink_bytes,

@@ -242,3 +242,26 @@ fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Option<T>> {
             help: Some("choose another output.dir, or move it away".to_owned()),
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resumed_state_has_the_very_numbers_that_were_written() {
+        let dir = tempfile::tempdir().expect("a folder");
+        // Read without care, each of these comes back as its neighbour.
+        let inertia = [28.876517964289842, 28.723308046958042, 28.159071576148946];
+        let state = State {
+            format: FORMAT,
+            identity: String::new(),
+            job: serde_json::Value::Null,
+            inputs: Vec::new(),
+            vocabulary: None,
+            learning: Some(serde_json::json!({ "inertia": inertia })),
+            features: BTreeMap::new(),
+        };
+        state.write(dir.path()).expect("written");
+        assert_eq!(State::read(dir.path()).expect("readable"), Some(state));
+    }
+}

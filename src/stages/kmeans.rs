@@ -142,14 +142,21 @@ pub fn heap_bytes(k: usize, d: usize, params: &KMeansParams, threads: usize) -> 
     let worker = Scratch::heap_bytes(k, d) + 256 * 8 + d as u64 * 16 + THREAD_BYTES;
     // Two restarts' words, the words that move, a copy, and the laid-out ones.
     let training = 4 * words + 2 * Words::heap_bytes(k, d) + 32 * k as u64;
-    let steps = params.max_iter as u64 * params.n_init as u64 * 16;
+    // Both may be as large as the job likes; what cannot be counted cannot fit either.
+    let (max_iter, n_init) = (params.max_iter as u64, params.n_init as u64);
+    let logs = n_init.saturating_mul(size_of::<RestartLog>() as u64);
+    let steps = max_iter.saturating_mul(n_init).saturating_mul(16);
     let steps = match params.algorithm {
         Algorithm::Lloyd => steps,
         // A pass may be many batches; batches grow, so they are never more than this many in all.
-        Algorithm::MiniBatch => steps + params.n_init as u64 * mini_batch::MAX_STEPS as u64 * 16,
+        Algorithm::MiniBatch => {
+            steps.saturating_add(n_init.saturating_mul(mini_batch::MAX_STEPS as u64 * 16))
+        }
     };
     let reseeding = reseed::heap_bytes(k, d) + finish::heap_bytes(k, d);
-    pool + parts + worker * threads as u64 + training + steps + reseeding
+    (pool + parts + worker * threads as u64 + training + reseeding)
+        .saturating_add(steps)
+        .saturating_add(logs)
 }
 
 /// What the runtime keeps for a thread, generously.
