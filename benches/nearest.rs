@@ -15,7 +15,7 @@ fn main() {
     };
     let grid = Grid::new(28, 28, patch, 1).expect("fits");
     let mut offsets = Vec::new();
-    grid.offsets_into(&mut offsets);
+    grid.offsets_into(0..grid.len(), &mut offsets);
     let pixels: Vec<u8> = (0..784u64).map(|i| (hash(1, i) % 256) as u8).collect();
     for scattered in [false, true] {
         if scattered {

@@ -134,6 +134,15 @@ impl Error {
         }
     }
 
+    /// Where in the data it happened, if it is about the data.
+    pub fn place(&self) -> Option<&Place> {
+        match self {
+            Error::File { place, .. } | Error::BadImage { place, .. } => Some(place),
+            Error::Panicked { place, .. } => place.as_ref(),
+            _ => None,
+        }
+    }
+
     /// An [`Error::Io`] about `path`.
     pub fn io(path: &Path, action: &'static str, source: std::io::Error) -> Error {
         Error::Io {

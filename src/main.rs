@@ -8,25 +8,48 @@ use std::process::ExitCode;
 
 use bovw::{Error, Result};
 use clap::Parser;
+use serde_json::json;
 
 use cli::args::{self, Cli, Command, ManArgs};
-use cli::output::print;
+use cli::output::{path_text, print, print_json};
 use cli::process;
 use cli::style::Style;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match process::guarded(|| run(&cli)) {
-        Ok(()) => ExitCode::SUCCESS,
-        // Whoever asked for it has been told what to do next.
-        Err(error @ Error::Interrupted) => ExitCode::from(error.exit_code()),
-        Err(error) => {
-            let style = Style::of(cli.global.color, &io::stderr());
-            // Where even stderr is gone, the exit status is all that is left to say.
-            let _ = writeln!(io::stderr(), "{}", style.error(&error));
-            ExitCode::from(error.exit_code())
-        }
+    let Err(error) = process::guarded(|| run(&cli)) else {
+        return ExitCode::SUCCESS;
+    };
+    if cli.global.json {
+        // Where stdout is gone, stderr and the exit status still tell.
+        let _ = print_json(&error_event(&error));
     }
+    // Whoever interrupted it has been told what to do next.
+    if !matches!(error, Error::Interrupted) {
+        let style = Style::of(cli.global.color, &io::stderr());
+        let _ = writeln!(io::stderr(), "{}", style.error(&error));
+    }
+    ExitCode::from(error.exit_code())
+}
+
+/// An error as the last line of `--json`.
+fn error_event(error: &Error) -> serde_json::Value {
+    let message = error.to_string();
+    let (message, help) = match message.split_once("\n  help: ") {
+        Some((message, help)) => (message, Some(help)),
+        None => (message.as_str(), None),
+    };
+    let place = error.place();
+    json!({
+        "event": "error",
+        "exit_code": error.exit_code(),
+        "message": message,
+        "help": help,
+        "file": place.map(|place| path_text(&place.file)),
+        "column": place.and_then(|place| place.column.clone()),
+        "row_group": place.and_then(|place| place.row_group),
+        "row": place.and_then(|place| place.row),
+    })
 }
 
 fn run(cli: &Cli) -> Result<()> {

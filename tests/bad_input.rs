@@ -140,7 +140,7 @@ fn values_out_of_range_are_refused() {
       help: give a share from 0.0 to 1.0, or a whole number of images
 
     error: run.threads: -1 is not possible
-      help: give a whole number from 0 to 1024
+      help: give a whole number from 0 to 256
     ");
 }
 
@@ -378,7 +378,7 @@ fn read_all(scene: &Scene) -> bovw::Result<usize> {
         while let Some(batch) = reader.next_batch() {
             let (_, batch) = batch?;
             let images = ImageRows::new(&batch, &input.image, &shard.path().into())?;
-            let sizes = (0..batch.num_rows()).map(|row| images.decoded_bytes(row));
+            let sizes = (0..batch.num_rows()).map(|row| images.size(row).decode_bytes);
             assert!(sizes.sum::<u64>() < 1 << 40);
             n_good += (0..batch.num_rows())
                 .filter(|&row| images.get(row).is_ok())

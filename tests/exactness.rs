@@ -101,7 +101,7 @@ fn brute_force(
     let scaling = Scaling::of(preparation.normalize, pixels);
     let mut counts = vec![0.0; words.k()];
     let mut offsets = Vec::new();
-    grid.offsets_into(&mut offsets);
+    grid.offsets_into(0..grid.len(), &mut offsets);
     let (labels, _) = naive::nearest(
         &words.centroids,
         preparation.patch,

@@ -45,9 +45,8 @@ const PATCH: PatchShape = PatchShape {
 
 fn sample(images: u64) -> (Vec<u64>, Vec<IndexEntry>) {
     let mut offsets = Vec::new();
-    Grid::new(28, 28, PATCH, 1)
-        .expect("fits")
-        .offsets_into(&mut offsets);
+    let grid = Grid::new(28, 28, PATCH, 1).expect("fits");
+    grid.offsets_into(0..grid.len(), &mut offsets);
     let (mut words, mut index) = (Vec::new(), Vec::new());
     for image in 0..=images {
         index.push(IndexEntry {

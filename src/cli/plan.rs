@@ -187,7 +187,7 @@ fn memory_rows(plan: &Plan) -> Vec<(String, String)> {
         rows.push(row(
             "learn",
             format!(
-                "{} at most: batches in flight {}, then k-means {}; the sample up to {}, more of it in a mapped file",
+                "{} at most: images in flight {}, then k-means {}; the sample up to {}, more of it in a mapped file",
                 bytes(memory.learn_bytes()),
                 bytes(memory.batches_bytes),
                 bytes(memory.kmeans_bytes),
@@ -198,7 +198,7 @@ fn memory_rows(plan: &Plan) -> Vec<(String, String)> {
     rows.push(row(
         "featurize",
         format!(
-            "{} at most: batches in flight {} ({} each), words {}, the file being written {}",
+            "{} at most: images in flight {} (batches of {}, or one large image), words {}, the file being written {}",
             bytes(memory.featurize_bytes()),
             bytes(memory.batches_bytes),
             bytes(memory.batch_bytes),

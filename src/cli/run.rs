@@ -151,7 +151,7 @@ fn bad_images(manifest: &Manifest) -> String {
         ));
     }
     if n > MAX_SHOWN_BAD as u64 {
-        lines.push("all of them: bad_images in manifest.json".to_owned());
+        lines.push("more of them: bad_images in manifest.json".to_owned());
     }
     lines.join("\n")
 }

@@ -18,6 +18,8 @@ mod threaded;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicBool;
 
+use bytesize::ByteSize;
+
 use crate::error::{Error, Place, Result, panic_message};
 
 pub use budget::{Budget, Permit};
@@ -125,11 +127,14 @@ fn too_large<T>(offer: &Offer<T>, budget_bytes: u64) -> Error {
     Error::File {
         place: offer.place.clone(),
         message: format!(
-            "the image here needs {} in flight, more than the {} that run.memory leaves for batches",
-            bytesize::ByteSize(offer.cost_bytes),
-            bytesize::ByteSize(budget_bytes),
+            "the image here needs {} of memory, run.memory leaves {} for images",
+            ByteSize(offer.cost_bytes),
+            ByteSize(budget_bytes),
         ),
-        help: Some("raise run.memory".to_owned()),
+        help: Some(format!(
+            "raise run.memory by {}, or let larger images count as bad ones with input.max_pixels",
+            ByteSize(2 * (offer.cost_bytes - budget_bytes)),
+        )),
     }
 }
 

@@ -15,7 +15,8 @@ use super::nearest::quoted_list;
 use super::paths::{join_pattern, refuse_output_among_inputs};
 use super::value::{MAX_WHOLE, choose, in_range, not_empty, not_yet, whole};
 use super::{
-    Input, Io, Job, MaxBad, OnBadImage, Output, PerImage, RawShape, Run, Sampling, VocabularySource,
+    DEFAULT_MAX_PIXELS, Input, Io, Job, MaxBad, OnBadImage, Output, PerImage, RawShape, Run,
+    Sampling, VocabularySource,
 };
 use crate::error::{Error, Result};
 use crate::kernel::grid::PatchShape;
@@ -42,7 +43,9 @@ const MAX_IMAGE_SIDE: u64 = 65_535;
 /// Most values in an image of raw pixels: Arrow counts the values of a fixed-size list in an i32.
 const MAX_RAW_VALUES: u64 = i32::MAX as u64;
 /// Most worker threads a stage.
-const MAX_THREADS: u64 = 1024;
+const MAX_THREADS: u64 = 256;
+/// Largest `input.max_pixels`: offsets of patches are 32-bit numbers.
+const MAX_MAX_PIXELS: u64 = 1 << 31;
 
 /// What the command line says apart from the job; each is laid over the job's key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -116,6 +119,10 @@ fn check_input(table: InputTable, base_dir: &Path) -> Result<Input> {
         label: not_empty("input.label", table.label)?,
         keep: check_keep(table.keep.unwrap_or_default())?,
         shape: table.shape.as_deref().map(check_shape).transpose()?,
+        max_pixels: match table.max_pixels {
+            Some(n) => in_range("input.max_pixels", n, 1, MAX_MAX_PIXELS)?,
+            None => DEFAULT_MAX_PIXELS,
+        },
         on_bad_image,
         max_bad: check_max_bad(table.max_bad, on_bad_image)?,
     })

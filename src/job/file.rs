@@ -58,6 +58,8 @@ table! {
         keep: Vec<String>,
         /// `[height, width]` or `[height, width, channels]` of raw pixels.
         shape: Vec<i64>,
+        /// Pixels of an encoded image at most.
+        max_pixels: i64,
         /// "fail", "zero" or "drop".
         on_bad_image: String,
         /// A share or a count.

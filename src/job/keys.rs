@@ -62,6 +62,7 @@ pub(super) const TABLES: [TableKeys; 8] = [
             ("label", Kind::Text),
             ("keep", Kind::Texts),
             ("shape", Kind::Shape),
+            ("max_pixels", Kind::Whole),
             ("on_bad_image", Kind::Text),
             ("max_bad", Kind::Number),
         ],

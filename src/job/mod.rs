@@ -45,6 +45,9 @@ pub struct Job {
     pub run: Run,
 }
 
+/// `input.max_pixels` of a job that does not say: 16 384 squared.
+pub const DEFAULT_MAX_PIXELS: u64 = 1 << 28;
+
 /// Which images are read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Input {
@@ -58,6 +61,8 @@ pub struct Input {
     pub keep: Vec<String>,
     /// Height, width and channels of raw pixels; `None`: from the file, or square.
     pub shape: Option<RawShape>,
+    /// Pixels that an encoded image may have; one whose header says more is a bad image, and is not decoded.
+    pub max_pixels: u64,
     /// What becomes of a bad image.
     pub on_bad_image: OnBadImage,
     /// How many bad images still make a success.

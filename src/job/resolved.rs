@@ -118,6 +118,7 @@ fn input_table(input: &Input, base_dir: &Path) -> InputTable {
                 .map(i64::from)
                 .to_vec()
         }),
+        max_pixels: Some(whole(input.max_pixels)),
         on_bad_image: text(match input.on_bad_image {
             OnBadImage::Fail => "fail",
             OnBadImage::Zero => "zero",

@@ -2,6 +2,8 @@
 //!
 //! Patches are numbered row by row over the grid of their top-left corners.
 
+use std::ops::Range;
+
 /// Height and width of a patch in pixels, both at least 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PatchShape {
@@ -73,13 +75,18 @@ impl Grid {
         (row * self.image_width as usize + col) * self.stride as usize
     }
 
-    /// Writes the offsets of all windows, in order, over what `offsets` held.
-    pub fn offsets_into(&self, offsets: &mut Vec<u32>) {
+    /// Writes the offsets of some windows, in order, over what `offsets` held.
+    pub fn offsets_into(&self, windows: Range<usize>, offsets: &mut Vec<u32>) {
+        debug_assert!(windows.end <= self.len());
         offsets.clear();
-        offsets.reserve(self.len());
-        for row in 0..self.rows {
-            let start = row * self.stride * self.image_width;
-            offsets.extend((0..self.cols).map(|col| start + col * self.stride));
+        offsets.reserve(windows.len());
+        let cols = self.cols as usize;
+        let mut next = windows.start;
+        while next < windows.end {
+            let n = (cols - next % cols).min(windows.end - next);
+            let first = self.offset(next) as u32;
+            offsets.extend((0..n as u32).map(|col| first + col * self.stride));
+            next += n;
         }
     }
 }
@@ -115,8 +122,19 @@ mod tests {
                 }
             }
             let mut offsets = Vec::new();
-            grid.offsets_into(&mut offsets);
+            grid.offsets_into(0..grid.len(), &mut offsets);
             assert_eq!(offsets, expected);
+            for part in [
+                0..0,
+                0..1,
+                grid.len() / 3..grid.len(),
+                1..grid.len() / 2 + 1,
+            ] {
+                if part.end <= grid.len() {
+                    grid.offsets_into(part.clone(), &mut offsets);
+                    assert_eq!(offsets, expected[part]);
+                }
+            }
             let one_by_one: Vec<u32> = (0..grid.len()).map(|i| grid.offset(i) as u32).collect();
             assert_eq!(one_by_one, expected);
         }

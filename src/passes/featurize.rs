@@ -10,13 +10,10 @@ use crate::shard::manifest::FeaturesFile;
 use crate::stages::decode::{self, DecodeParams};
 use crate::stages::featurize::Featurizer;
 use crate::stages::sink::Sink;
-use crate::stages::source::{Source, SourceParams};
+use crate::stages::source::{ImageCost, Source, SourceParams};
 
 use super::plan::Plan;
 use super::progress::{Phase, Watch};
-
-/// Heap bytes of a decoded image beside its pixels.
-const IMAGE_BYTES: u64 = 64;
 
 /// Writes the features of some shards into `dir`. `provenance` is what a shard's file says of itself; `on_file` hears of
 /// each file once it is whole.
@@ -45,8 +42,11 @@ pub fn featurize(
             wanted: input.wanted(),
             every: 1,
             batch_bytes: plan.memory.batch_bytes,
-            row_output_bytes: vector_bytes + IMAGE_BYTES,
-            decoded_factor: 1,
+            image_bytes: ImageCost::of_featurized,
+            cost: ImageCost {
+                sampling: job.sample,
+                vector_bytes,
+            },
         },
     );
     let decode_params = DecodeParams {

@@ -12,13 +12,10 @@ use crate::stages::decode::{self, DecodeParams};
 use crate::stages::gather::Gather;
 use crate::stages::kmeans::{self, Learned};
 use crate::stages::sample::{self, SampleParams};
-use crate::stages::source::{Source, SourceParams};
+use crate::stages::source::{ImageCost, Source, SourceParams};
 
 use super::plan::Plan;
 use super::progress::{Event, Phase, Watch};
-
-/// Bytes that sampling makes of a decoded byte: the pixels, and a position for each that may start a patch.
-const SAMPLE_FACTOR: u64 = 6;
 
 /// Learns the words of a job; the sample may be spilled into `dir`.
 pub fn learn(plan: &Plan, params: &KMeansParams, dir: &Path, watch: Watch<'_>) -> Result<Learned> {
@@ -44,6 +41,10 @@ pub fn learn(plan: &Plan, params: &KMeansParams, dir: &Path, watch: Watch<'_>) -
     }
     watch.progress.enter(Phase::Clustering);
     let stats = &watch.progress.kmeans;
+    stats.set_total(params.n_init as u64);
+    watch
+        .progress
+        .set_note("choosing the first words".to_owned());
     flow::guarded(stats.name, None, || {
         kmeans::learn(
             &view,
@@ -80,8 +81,11 @@ fn gather(plan: &Plan, dir: &Path, watch: Watch<'_>) -> Result<Sample> {
             wanted: input.wanted_image(),
             every: job.sample.every,
             batch_bytes: plan.memory.batch_bytes,
-            row_output_bytes: 0,
-            decoded_factor: SAMPLE_FACTOR,
+            image_bytes: ImageCost::of_sampled,
+            cost: ImageCost {
+                sampling: job.sample,
+                vector_bytes: 0,
+            },
         },
     );
     let decode_params = DecodeParams {

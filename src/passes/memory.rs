@@ -7,14 +7,11 @@ use bytesize::ByteSize;
 use crate::error::{Error, Result};
 use crate::job::{Job, VocabularySource};
 use crate::kernel::nearest::{Scratch, Words};
-use crate::shard::features::Layout;
+use crate::stages::featurize::worker_bytes;
 use crate::stages::kmeans;
 
 /// What the process takes before any data: code's own data, stacks, footers, read buffers.
 const BASE_BYTES: u64 = 8 << 20;
-
-/// All batches in flight, at most: more would only wait.
-const MAX_BATCHES_BYTES: u64 = 64 << 20;
 
 /// All batches in flight, at least: a few small ones.
 const MIN_BATCHES_BYTES: u64 = 2 << 20;
@@ -28,8 +25,8 @@ const MIN_SAMPLE_BYTES: u64 = 1 << 20;
 /// For each patch of `sample.max_patches`: the hashes of twice as many while they grow, and a copy to find the cut.
 const HASH_BYTES: u64 = 64;
 
-/// Share of the ceiling that goes to batches in flight.
-const BATCHES_SHARE: u64 = 8;
+/// Share of what is free that goes to batches in flight: so much may one large image take.
+const BATCHES_SHARE: u64 = 2;
 
 /// The division.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -54,23 +51,28 @@ pub struct MemoryPlan {
     pub sink_bytes: u64,
 }
 
+/// What a job's inputs and outputs need.
+#[derive(Debug, Clone, Copy)]
+pub struct Needs {
+    /// Words.
+    pub k: usize,
+    /// Sampled patches that there can be, as far as the first image tells.
+    pub n_hashes: u64,
+    /// Most batches that the pipeline holds.
+    pub max_in_flight: usize,
+    /// Heap bytes of the largest features file while it is written.
+    pub sink_bytes: u64,
+}
+
 impl MemoryPlan {
-    /// Divides a job's memory. `max_rows` are the rows of the largest shard, `max_in_flight` the most batches that the
-    /// pipeline holds.
+    /// Divides a job's memory.
     ///
     /// # Errors
     /// The ceiling is too low for the job.
-    pub fn new(
-        job: &Job,
-        layout: &Layout,
-        max_rows: u64,
-        max_in_flight: usize,
-    ) -> Result<MemoryPlan> {
+    pub fn new(job: &Job, needs: &Needs) -> Result<MemoryPlan> {
         let ceiling_bytes = job.run.memory_bytes;
-        let (k, d) = (layout.n_values, job.preparation.patch.len());
+        let (k, d) = (needs.k, job.preparation.patch.len());
         let threads = job.run.threads as u64;
-        let batches_bytes =
-            (ceiling_bytes / BATCHES_SHARE).clamp(MIN_BATCHES_BYTES, MAX_BATCHES_BYTES);
         let kmeans_bytes = match &job.vocabulary {
             VocabularySource::Learn(params) => kmeans::heap_bytes(k, d, params, job.run.threads),
             VocabularySource::From(_) => 0,
@@ -79,21 +81,29 @@ impl MemoryPlan {
         let mut plan = MemoryPlan {
             ceiling_bytes,
             base_bytes: BASE_BYTES,
-            batches_bytes,
-            batch_bytes: (batches_bytes / max_in_flight as u64).min(MAX_BATCH_BYTES),
+            batches_bytes: MIN_BATCHES_BYTES,
+            batch_bytes: 0,
             sample_bytes: if is_learned { MIN_SAMPLE_BYTES } else { 0 },
             hashes_bytes: match job.sample.max_patches {
-                Some(max_patches) if is_learned => max_patches.saturating_mul(HASH_BYTES),
+                Some(max_patches) if is_learned => {
+                    max_patches.min(needs.n_hashes).saturating_mul(HASH_BYTES)
+                }
                 _ => 0,
             },
             kmeans_bytes,
-            words_bytes: Words::heap_bytes(k, d) + threads * Scratch::heap_bytes(k, d),
-            sink_bytes: layout.writer_bytes(max_rows),
+            words_bytes: Words::heap_bytes(k, d)
+                + threads * (Scratch::heap_bytes(k, d) + worker_bytes(k)),
+            sink_bytes: needs.sink_bytes,
         };
         let needed = plan.learn_bytes().max(plan.featurize_bytes());
         if needed > ceiling_bytes {
             return Err(plan.refusal(needed));
         }
+        // k-means comes after the batches and may have their room.
+        let sampling = plan.base_bytes + plan.sample_bytes + plan.hashes_bytes;
+        let free_bytes = ceiling_bytes - sampling.max(plan.featurize_bytes() - MIN_BATCHES_BYTES);
+        plan.batches_bytes = (free_bytes / BATCHES_SHARE).max(MIN_BATCHES_BYTES);
+        plan.batch_bytes = (plan.batches_bytes / needs.max_in_flight as u64).min(MAX_BATCH_BYTES);
         if is_learned {
             plan.sample_bytes = ceiling_bytes - plan.learn_bytes() + MIN_SAMPLE_BYTES;
         }

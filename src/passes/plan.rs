@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::flow::Limits;
-use crate::job::{Job, VocabularySource};
+use crate::job::{Job, PerImage, VocabularySource};
 use crate::kernel::grid::Grid;
 use crate::kernel::nearest::Simd;
 use crate::kernel::vocabulary::Vocabulary;
@@ -12,7 +12,7 @@ use crate::shard::read::Shard;
 use crate::shard::vocabulary;
 use crate::stages::sample::n_sampled;
 
-use super::memory::MemoryPlan;
+use super::memory::{MemoryPlan, Needs};
 use super::run_dir;
 
 /// Rows that are looked at for a first good image.
@@ -72,18 +72,22 @@ impl Plan {
             },
             budget_bytes: 0,
         };
-        let layout = input.layout(&input.shards[0], k, has_status(job));
-        let max_rows = input
-            .shards
-            .iter()
-            .map(|shard| shard.n_rows)
-            .max()
-            .unwrap_or(0);
-        let memory = MemoryPlan::new(job, &layout, max_rows, limits.max_in_flight())?;
+        let first_image = first_image(&input, job)?;
+        let writer_bytes = input.shards.iter().map(|shard| {
+            let layout = input.layout(shard, k, has_status(job));
+            layout.writer_bytes(shard.n_rows)
+        });
+        let needs = Needs {
+            k,
+            n_hashes: n_hashes(&input, job, first_image),
+            max_in_flight: limits.max_in_flight(),
+            sink_bytes: writer_bytes.max().unwrap_or(0),
+        };
+        let memory = MemoryPlan::new(job, &needs)?;
         limits.budget_bytes = memory.batches_bytes;
         Ok(Plan {
             job: job.clone(),
-            first_image: first_image(&input, job)?,
+            first_image,
             input,
             k,
             vocabulary,
@@ -100,15 +104,30 @@ impl Plan {
 
     /// Patches of an image the size of the first, and how many of them are sampled.
     pub fn patches_per_image(&self) -> Option<(usize, usize)> {
-        let (height, width) = self.first_image?;
-        let grid = Grid::new(height, width, self.job.preparation.patch, self.job.stride)?;
-        Some((grid.len(), n_sampled(self.job.sample.per_image, grid.len())))
+        patches_per_image(&self.job, self.first_image)
     }
 
     /// Whether features files have a `status` column.
     pub fn has_status(&self) -> bool {
         has_status(&self.job)
     }
+}
+
+fn patches_per_image(job: &Job, first_image: Option<(u32, u32)>) -> Option<(usize, usize)> {
+    let (height, width) = first_image?;
+    let grid = Grid::new(height, width, job.preparation.patch, job.stride)?;
+    Some((grid.len(), n_sampled(job.sample.per_image, grid.len())))
+}
+
+/// Sampled patches that there can be: exact for a number an image, twice what images like the first would give for a share.
+fn n_hashes(input: &InputSet, job: &Job, first_image: Option<(u32, u32)>) -> u64 {
+    let n_images = input.n_rows().div_ceil(job.sample.every);
+    let per_image = match (job.sample.per_image, patches_per_image(job, first_image)) {
+        (PerImage::Count(count), _) => count,
+        (PerImage::Share(_), Some((_, sampled))) => 2 * sampled as u64,
+        (PerImage::Share(_), None) => u64::MAX,
+    };
+    n_images.saturating_mul(per_image)
 }
 
 fn has_status(job: &Job) -> bool {

@@ -1,6 +1,6 @@
 //! A whole run: plan, learn, featurize, manifest. What is finished is kept, whatever happens next.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -20,6 +20,9 @@ use super::learn::learn;
 use super::plan::Plan;
 use super::progress::{Event, Phase, Watch};
 use super::run_dir::{Found, RunDir};
+
+/// How often the state is written while features files are finished.
+const STATE_EVERY: Duration = Duration::from_secs(1);
 
 /// How a run ended.
 #[derive(Debug)]
@@ -151,6 +154,7 @@ fn write_features(
         .filter(|shard| !state.features.contains_key(shard))
         .collect();
     let job = resolved::identity_json(&plan.job);
+    let mut last_write = Instant::now();
     let vocabulary_blake3 = state.vocabulary.as_ref().map(|file| file.blake3.clone());
     let provenance = |shard: usize| {
         let input = &plan.input.shards[shard];
@@ -171,9 +175,14 @@ fn write_features(
             bad_images: file.n_bad,
         });
         state.features.insert(shard, file);
+        // What a killed run has not noted is only made again, so many small shards need not each wait for the disk.
+        if last_write.elapsed() < STATE_EVERY {
+            return Ok(());
+        }
+        last_write = Instant::now();
         state.write(dir.path())
     };
-    featurize(
+    let result = featurize(
         plan,
         vocabulary,
         &shards,
@@ -181,7 +190,9 @@ fn write_features(
         provenance,
         on_file,
         watch,
-    )
+    );
+    let noted = state.write(dir.path());
+    result.and(noted)
 }
 
 fn file_name(path: &std::path::Path) -> String {

@@ -3,15 +3,17 @@
 //! Nothing is removed but what a state or manifest of ours lists, and nothing of another job is written over.
 
 use std::fs::{self, File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::job::{Job, VocabularySource, resolved};
+use crate::job::{Io, Job, VocabularySource, resolved};
+use crate::shard::features;
 use crate::shard::input::InputSet;
 use crate::shard::manifest::{
     FEATURES_DIR, FORMAT, InputState, MANIFEST_FILE, Manifest, STATE_FILE, State, VOCABULARY_FILE,
     hash_file,
 };
+use crate::shard::read::Shard;
 use crate::shard::whole;
 
 use super::plan::Plan;
@@ -141,9 +143,10 @@ impl RunDir {
     /// The state without files that are not there any more.
     fn without_lost(&self, mut state: State) -> State {
         let is_there = |path: &str, size_bytes| has_size(&self.path.join(path), size_bytes);
-        state
-            .vocabulary
-            .take_if(|file| !is_there(VOCABULARY_FILE, file.size_bytes));
+        // All features are of these very words.
+        state.vocabulary.take_if(|file| {
+            hash_file(&self.path.join(VOCABULARY_FILE)).ok() != Some(file.blake3.clone())
+        });
         if state.vocabulary.is_none() {
             state.features.clear();
         }
@@ -162,11 +165,39 @@ impl RunDir {
         if let Some(manifest) = Manifest::read(&self.path)? {
             files.extend(manifest.outputs.into_iter().map(|output| output.path));
         }
+        if !files.is_empty() {
+            files.extend(self.unnoted_features()?);
+        }
         files.extend([MANIFEST_FILE, STATE_FILE].map(str::to_owned));
-        for file in files {
+        // A state that names files elsewhere is not ours to follow.
+        let is_inside = |file: &&String| {
+            let mut parts = Path::new(file.as_str()).components();
+            parts.all(|part| matches!(part, Component::Normal(_)))
+        };
+        for file in files.iter().filter(is_inside) {
             remove(&self.path.join(file))?;
         }
         Ok(())
+    }
+}
+
+impl RunDir {
+    /// Features files that a killed run finished but had not noted yet: those with our key in their footer.
+    fn unnoted_features(&self) -> Result<Vec<String>> {
+        let dir = self.path.join(FEATURES_DIR);
+        let Ok(entries) = fs::read_dir(&dir) else {
+            return Ok(Vec::new());
+        };
+        let mut files = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|source| Error::io(&dir, "list", source))?;
+            let is_ours = Shard::open(&entry.path(), Io::Read)
+                .is_ok_and(|shard| shard.key_value(features::KEY).is_some());
+            if let (true, Ok(name)) = (is_ours, entry.file_name().into_string()) {
+                files.push(format!("{FEATURES_DIR}/{name}"));
+            }
+        }
+        Ok(files)
     }
 }
 

@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Field};
 use super::columns::{BinaryRows, is_number};
 use super::read::{Shard, Wanted};
 use crate::error::{Error, Place, Result};
-use crate::job::RawShape;
+use crate::job::{DEFAULT_MAX_PIXELS, RawShape};
 
 /// Names that a label column may have, in order of preference.
 const LABEL_NAMES: [&str; 7] = [
@@ -38,6 +38,8 @@ pub struct ImageColumn {
     pub layout: Layout,
     /// Why it was taken, for people.
     pub reason: String,
+    /// The most pixels that an encoded image may have; more make it a bad image, before it is decoded.
+    pub max_pixels: u64,
 }
 
 /// How a row holds an image.
@@ -321,6 +323,7 @@ impl Candidate {
                 columns: vec![field.name().clone()],
                 layout,
                 reason: reason.clone(),
+                max_pixels: DEFAULT_MAX_PIXELS,
             },
             rank,
             reason,
@@ -560,6 +563,7 @@ fn pixel_columns(shard: &Shard, shape: Option<RawShape>) -> Result<Option<Candid
             columns,
             layout: Layout::PixelColumns { shape },
             reason: reason.clone(),
+            max_pixels: DEFAULT_MAX_PIXELS,
         },
         rank: Rank::Pixels,
         reason,

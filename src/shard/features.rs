@@ -1,7 +1,7 @@
 //! `features/NAME.parquet`: one vector a row, beside the label, the kept columns, `n_patches` and, if asked, `status`.
 //!
 //! The bytes of a file depend on its rows alone: rows are handed to the Parquet writer in chunks whose size follows from
-//! the length of a vector, however they arrive. The encoding of the vectors is chosen from the first chunk, for size:
+//! the length of a vector and the input's footer, however they arrive. The encoding of the vectors is chosen from the first chunk, for size:
 //! few distinct values (counts) go to a dictionary, mostly zeros stay plain for zstd to squeeze, the rest is split by byte.
 
 use std::collections::{HashMap, HashSet};
@@ -26,13 +26,13 @@ use crate::error::{Error, Result};
 /// The footer's key with a file's provenance.
 pub const KEY: &str = "bovw.features";
 
-/// Raw bytes of vectors in a row group, at most: what a reader holds for one.
+/// Raw bytes in a row group, about: what a reader holds for one.
 const ROW_GROUP_BYTES: usize = 16 << 20;
 
 /// Rows in a row group, at most: DuckDB's own size, which its threads share out.
 const ROW_GROUP_ROWS: usize = 122_880;
 
-/// Raw bytes of vectors that are handed to the Parquet writer at once, at most.
+/// Raw bytes that are handed to the Parquet writer at once, about.
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// Rows that are handed to the Parquet writer at once, at most.
@@ -51,6 +51,8 @@ pub struct Layout {
     pub n_values: usize,
     /// Label and kept columns, as they come from the input.
     pub side: SchemaRef,
+    /// Bytes a row of the side columns, as the input's footer has them.
+    pub side_bytes: u64,
     /// Whether there is a `status` column.
     pub has_status: bool,
     /// What Hugging Face metadata says of the side columns.
@@ -92,22 +94,27 @@ impl Layout {
 
     /// Rows that the Parquet writer gets at once.
     pub fn chunk_rows(&self) -> usize {
-        (CHUNK_BYTES / (self.n_values * size_of::<f32>())).clamp(1, CHUNK_ROWS)
+        (CHUNK_BYTES / self.row_bytes()).clamp(1, CHUNK_ROWS)
     }
 
     /// Rows in a row group: whole chunks, at least one.
     pub fn row_group_rows(&self) -> usize {
-        let rows = (ROW_GROUP_BYTES / (self.n_values * size_of::<f32>())).min(ROW_GROUP_ROWS);
+        let rows = (ROW_GROUP_BYTES / self.row_bytes()).min(ROW_GROUP_ROWS);
         let chunk = self.chunk_rows();
         (rows / chunk).max(1) * chunk
     }
 
     /// Heap bytes that writing a file of `n_rows` takes at most: a row group in the Parquet writer, and chunks before it.
     pub fn writer_bytes(&self, n_rows: u64) -> u64 {
-        let vector_bytes = (self.n_values * size_of::<f32>()) as u64;
+        let row_bytes = self.row_bytes() as u64;
         let row_group_rows = n_rows.min(self.row_group_rows() as u64);
         // Encoded values, with levels and dictionary indices beside them while a page is open.
-        2 * row_group_rows * vector_bytes + 6 * self.chunk_rows() as u64 * vector_bytes
+        2 * row_group_rows * row_bytes + 6 * self.chunk_rows() as u64 * row_bytes
+    }
+
+    fn row_bytes(&self) -> usize {
+        let side_bytes = usize::try_from(self.side_bytes).unwrap_or(usize::MAX);
+        (self.n_values * size_of::<f32>()).saturating_add(side_bytes)
     }
 
     fn vector_type(&self) -> DataType {
@@ -244,10 +251,14 @@ impl FeaturesWriter {
         let State::Open(writer) = &mut self.state else {
             unreachable!("opened above");
         };
-        if let Err(error) = writer.write(chunk) {
-            return Err(write_error(writer.inner().path(), error));
-        }
-        Ok(())
+        let written = writer.write(chunk).and_then(|()| {
+            // Rows may be larger than the footer's mean says.
+            match writer.in_progress_size() > ROW_GROUP_BYTES {
+                true => writer.flush(),
+                false => Ok(()),
+            }
+        });
+        written.map_err(|error| write_error(writer.inner().path(), error))
     }
 
     fn properties(&self, first_chunk: &RecordBatch, key_values: &[KeyValue]) -> WriterProperties {
@@ -374,6 +385,7 @@ mod tests {
             let layout = Layout {
                 n_values,
                 side: Arc::new(Schema::empty()),
+                side_bytes: 0,
                 has_status: false,
                 features: Features::default(),
             };

@@ -16,11 +16,19 @@ use super::read::no_panic;
 use crate::error::{Error, Place, Result};
 use crate::kernel::image::{Image, Pixels};
 
-/// The most pixels that an image may have: 16 384 squared. Larger ones are refused before they are decoded.
-pub const MAX_PIXELS: u64 = 1 << 28;
+/// What an image takes, known before it is decoded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ImageSize {
+    /// Heap bytes while it is decoded, the grey image included.
+    pub decode_bytes: u64,
+    /// Heap bytes of the grey image.
+    pub grey_bytes: u64,
+    /// Its pixels.
+    pub n_pixels: u64,
+}
 
-/// The most bytes that a decoder may allocate for one image.
-const MAX_DECODER_BYTES: u64 = 8 * MAX_PIXELS;
+/// The most bytes that a decoder may allocate for one image, whatever its header says.
+const MAX_DECODER_BYTES: u64 = 8 << 30;
 
 /// Why an image cannot be used.
 pub type Reason = String;
@@ -28,8 +36,8 @@ pub type Reason = String;
 /// The images of a record batch.
 #[derive(Debug)]
 pub enum ImageRows<'a> {
-    /// Encoded images.
-    Encoded(BinaryRows<'a>),
+    /// Encoded images, and the most pixels that one may have.
+    Encoded(BinaryRows<'a>, u64),
     /// Raw bytes.
     Bytes(BinaryRows<'a>, Option<Shape>),
     /// Lists of numbers.
@@ -53,10 +61,10 @@ impl<'a> ImageRows<'a> {
                 .and_then(|array| array.as_struct_opt())
                 .and_then(|array| array.column_by_name(field))
                 .and_then(|array| BinaryRows::new(array.as_ref()))
-                .map(ImageRows::Encoded),
+                .map(|rows| ImageRows::Encoded(rows, column.max_pixels)),
             Layout::Encoded => first(batch, column)
                 .and_then(|array| BinaryRows::new(array.as_ref()))
-                .map(ImageRows::Encoded),
+                .map(|rows| ImageRows::Encoded(rows, column.max_pixels)),
             Layout::Raw { shape } => first(batch, column).and_then(|array| {
                 BinaryRows::new(array.as_ref())
                     .map(|rows| ImageRows::Bytes(rows, *shape))
@@ -77,28 +85,29 @@ impl<'a> ImageRows<'a> {
         })
     }
 
-    /// Bytes that decoding a row takes: the decoder's output and the grey image. 0 for a row that cannot be decoded.
-    pub fn decoded_bytes(&self, row: usize) -> u64 {
+    /// What the image of a row will take; nothing for a row that has none, or one that is refused.
+    pub fn size(&self, row: usize) -> ImageSize {
         match self {
-            ImageRows::Encoded(rows) if rows.is_null(row) => 0,
-            ImageRows::Encoded(rows) => {
-                no_panic(|| Ok::<_, Reason>(encoded_size(rows.value(row)))).unwrap_or(0)
+            ImageRows::Encoded(rows, _) | ImageRows::Bytes(rows, _) if rows.is_null(row) => {
+                ImageSize::default()
             }
-            ImageRows::Bytes(rows, _) if rows.is_null(row) => 0,
-            ImageRows::Bytes(rows, _) => rows.value(row).len() as u64,
-            ImageRows::Lists(rows, _) => 2 * numbers_bytes(rows.range(row).len()),
-            ImageRows::Columns(columns, _) => 2 * numbers_bytes(columns.len()),
+            ImageRows::Encoded(rows, max_pixels) => {
+                no_panic(|| encoded_size(rows.value(row), *max_pixels)).unwrap_or_default()
+            }
+            ImageRows::Bytes(rows, _) => raw_size(rows.value(row).len(), 1),
+            ImageRows::Lists(rows, _) => raw_size(rows.range(row).len(), size_of::<f32>()),
+            ImageRows::Columns(columns, _) => raw_size(columns.len(), size_of::<f32>()),
         }
     }
 
     /// The image of a row, or why there is none.
     pub fn get(&self, row: usize) -> Result<Image, Reason> {
         match self {
-            ImageRows::Encoded(rows) => {
+            ImageRows::Encoded(rows, max_pixels) => {
                 if rows.is_null(row) {
                     return Err("the image is null".to_owned());
                 }
-                no_panic(|| decode(rows.value(row)))
+                no_panic(|| decode(rows.value(row), *max_pixels))
             }
             ImageRows::Bytes(rows, shape) => {
                 if rows.is_null(row) {
@@ -216,17 +225,36 @@ fn luma_f32(r: f32, g: f32, b: f32) -> f32 {
     (f64::from(r) * 0.299 + f64::from(g) * 0.587 + f64::from(b) * 0.114) as f32
 }
 
-/// What decoding will allocate, from the header alone.
-fn encoded_size(bytes: &[u8]) -> u64 {
-    decoder(bytes).map_or(0, |decoder| {
-        let (width, height) = decoder.dimensions();
-        let pixels = u64::from(width) * u64::from(height);
-        if pixels > MAX_PIXELS {
-            return 0;
-        }
-        decoder
-            .total_bytes()
-            .saturating_add(numbers_bytes(1) * pixels)
+/// A raw image of `n_values`, of which a copy is made and then the grey image.
+fn raw_size(n_values: usize, bytes_per_value: usize) -> ImageSize {
+    let bytes = (n_values * bytes_per_value) as u64;
+    ImageSize {
+        decode_bytes: 2 * bytes,
+        grey_bytes: bytes,
+        n_pixels: n_values as u64,
+    }
+}
+
+/// What an encoded image takes, from the header alone.
+fn encoded_size(bytes: &[u8], max_pixels: u64) -> Result<ImageSize, Reason> {
+    let decoder = decoder(bytes)?;
+    let (width, height) = decoder.dimensions();
+    let n_pixels = u64::from(width) * u64::from(height);
+    if n_pixels > max_pixels {
+        return Ok(ImageSize::default());
+    }
+    let channels = u64::from(decoder.color_type().channel_count());
+    let decoded_bytes = decoder.total_bytes();
+    // One byte a value stays one byte; deeper values become float32.
+    let grey_bytes = match decoded_bytes == channels * n_pixels {
+        true => n_pixels,
+        false => numbers_bytes(1) * n_pixels,
+    };
+    // The decoder's own working memory, or a turned copy, is at most another image.
+    Ok(ImageSize {
+        decode_bytes: (2 * decoded_bytes).saturating_add(channels * grey_bytes),
+        grey_bytes,
+        n_pixels,
     })
 }
 
@@ -249,12 +277,12 @@ fn decoder(bytes: &[u8]) -> Result<impl ImageDecoder + '_, Reason> {
         .map_err(|error| format!("cannot be decoded: {error}"))
 }
 
-fn decode(bytes: &[u8]) -> Result<Image, Reason> {
+fn decode(bytes: &[u8], max_pixels: u64) -> Result<Image, Reason> {
     let mut decoder = decoder(bytes)?;
     let (width, height) = decoder.dimensions();
-    if u64::from(width) * u64::from(height) > MAX_PIXELS {
+    if u64::from(width) * u64::from(height) > max_pixels {
         return Err(format!(
-            "{width}x{height} pixels are more than {MAX_PIXELS}, the most that is decoded"
+            "{height}x{width} pixels are more than input.max_pixels = {max_pixels}"
         ));
     }
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
@@ -341,12 +369,15 @@ mod tests {
 
     #[test]
     fn what_is_no_image_has_a_reason() {
-        assert_eq!(decode(b""), Err("the image is empty (0 bytes)".to_owned()));
         assert_eq!(
-            decode(b"hello"),
+            decode(b"", 100),
+            Err("the image is empty (0 bytes)".to_owned())
+        );
+        assert_eq!(
+            decode(b"hello", 100),
             Err("not an image of a known format".to_owned())
         );
-        let truncated = decode(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR").expect_err("truncated");
+        let truncated = decode(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", 100).expect_err("truncated");
         assert!(truncated.starts_with("cannot be decoded: "), "{truncated}");
     }
 }

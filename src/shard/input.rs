@@ -44,6 +44,8 @@ pub struct ShardInfo {
     pub features: Features,
     /// Uncompressed bytes a row of the columns that are read, as the footer has it.
     pub bytes_per_row: u64,
+    /// The same of the label and kept columns alone.
+    pub side_bytes_per_row: u64,
 }
 
 impl InputSet {
@@ -51,7 +53,8 @@ impl InputSet {
     pub fn open(input: &Input, io: Io) -> Result<InputSet> {
         let paths = matching_files(&input.files)?;
         let first = Shard::open(&paths[0], io)?;
-        let image = detect::image_column(&first, input.image.as_deref(), input.shape)?;
+        let mut image = detect::image_column(&first, input.image.as_deref(), input.shape)?;
+        image.max_pixels = input.max_pixels;
         let label = detect::label_column(&first, input.label.as_deref(), &image)?;
         let side = side_schema(
             &first,
@@ -105,6 +108,7 @@ impl InputSet {
         Layout {
             n_values,
             side: self.side.clone(),
+            side_bytes: shard.side_bytes_per_row,
             has_status,
             features: shard.features.clone(),
         }
@@ -126,10 +130,22 @@ impl InputSet {
                 features.insert(field.name(), feature.clone());
             }
         }
-        let wanted = self.wanted();
-        let bytes: u64 = (0..shard.n_row_groups())
-            .map(|row_group| shard.row_group_bytes(row_group, &wanted))
-            .sum();
+        let bytes_per_row = |wanted: &[Wanted]| -> u64 {
+            let groups = 0..shard.n_row_groups();
+            let bytes: u64 = groups
+                .map(|group| shard.row_group_bytes(group, wanted))
+                .sum();
+            bytes.div_ceil(n_rows)
+        };
+        let side: Vec<Wanted> = self
+            .side
+            .fields()
+            .iter()
+            .map(|field| Wanted {
+                column: field.name().clone(),
+                field: None,
+            })
+            .collect();
         Ok(ShardInfo {
             path: shard.path().to_owned(),
             name,
@@ -137,7 +153,8 @@ impl InputSet {
             first_row,
             fingerprint: Fingerprint::of(shard.path())?,
             features,
-            bytes_per_row: bytes / n_rows,
+            bytes_per_row: bytes_per_row(&self.wanted()),
+            side_bytes_per_row: bytes_per_row(&side),
         })
     }
 

@@ -1,4 +1,4 @@
-//! What a run says of itself: `state.json` while it is under way, `manifest.json` when it is done.
+//! What a run says of itself: `.bovw-state.json` while it is under way, `manifest.json` when it is done.
 //!
 //! Both are written whole. Only the manifest tells times; nothing that a reader of the vectors needs stands only here.
 
@@ -132,7 +132,7 @@ pub struct Manifest {
     pub learning: serde_json::Value,
     /// Bad images, at most [`MAX_LISTED_BAD`] of each file.
     pub bad_images: Vec<ManifestBadImage>,
-    /// How it ran: times, memory, threads. The only part that differs between two runs of one job.
+    /// How it ran: times, memory, threads.
     pub run: serde_json::Value,
 }
 

@@ -32,6 +32,14 @@ pub struct FeatureBatch {
     pub tally: Tally,
 }
 
+/// Patches of an image that are searched at once: what a worker holds does not grow with the image.
+const STRIP_PATCHES: usize = 8192;
+
+/// Heap bytes of a worker's offsets, labels and counts.
+pub fn worker_bytes(k: usize) -> u64 {
+    (STRIP_PATCHES * 2 * size_of::<u32>() + k * size_of::<u32>()) as u64
+}
+
 /// One worker: its words and its scratch memory.
 #[derive(Debug)]
 pub struct Featurizer<'a> {
@@ -44,8 +52,8 @@ pub struct Featurizer<'a> {
     labels: Vec<u32>,
     counts: Vec<u32>,
     offsets: Vec<u32>,
-    // The image size that `offsets` is for.
-    offsets_of: (u32, u32),
+    // The image size and the first patch that `offsets` is for.
+    offsets_of: (u32, u32, usize),
 }
 
 impl<'a> Featurizer<'a> {
@@ -67,7 +75,7 @@ impl<'a> Featurizer<'a> {
             labels: Vec::new(),
             counts: vec![0; words.k()],
             offsets: Vec::new(),
-            offsets_of: (0, 0),
+            offsets_of: (0, 0, 0),
         }
     }
 
@@ -89,12 +97,13 @@ impl<'a> Featurizer<'a> {
         for (row, image) in batch.images {
             match image {
                 Ok(image) => {
-                    tally.decided_again += self.count(&image);
-                    tally.patches += self.offsets.len() as u64;
+                    let (n_patches, decided_again) = self.count(&image);
+                    tally.decided_again += decided_again;
+                    tally.patches += n_patches as u64;
                     rows.values
                         .extend(self.counts.iter().map(|&count| count as f32));
                     rows.n_patches
-                        .push(i32::try_from(self.offsets.len()).unwrap_or(i32::MAX));
+                        .push(i32::try_from(n_patches).unwrap_or(i32::MAX));
                     rows.status.push(None);
                 }
                 Err(reason) => {
@@ -124,41 +133,48 @@ impl<'a> Featurizer<'a> {
         })
     }
 
-    /// Counts the words of an image into `self.counts`; gives how many patches float64 decided.
-    fn count(&mut self, image: &Image) -> u64 {
-        if self.offsets_of != (image.height, image.width) {
-            let grid = Grid::new(
-                image.height,
-                image.width,
-                self.preparation.patch,
-                self.stride,
-            );
-            let Some(grid) = grid else {
-                unreachable!("decode turned away images smaller than a patch");
-            };
-            grid.offsets_into(&mut self.offsets);
-            self.offsets_of = (image.height, image.width);
-        }
-        let pixels = image.pixels.as_ref();
-        let patches = Record {
-            image: 0,
-            scaling: Scaling::of(self.preparation.normalize, pixels),
-            row_stride: image.width,
-            offsets: &self.offsets,
-            pixels,
-        };
-        let decided_again = nearest::nearest(
-            self.words,
+    /// Counts the words of an image into `self.counts`, strip by strip; gives its number of patches, and how many of them
+    /// float64 decided.
+    fn count(&mut self, image: &Image) -> (usize, u64) {
+        let grid = Grid::new(
+            image.height,
+            image.width,
             self.preparation.patch,
-            &patches,
-            &mut self.scratch,
-            &mut self.labels,
+            self.stride,
         );
+        let Some(grid) = grid else {
+            unreachable!("decode turned away images smaller than a patch");
+        };
+        let pixels = image.pixels.as_ref();
+        let scaling = Scaling::of(self.preparation.normalize, pixels);
+        let mut decided_again = 0;
         self.counts.fill(0);
-        for &label in &self.labels {
-            self.counts[label as usize] += 1;
+        for start in (0..grid.len()).step_by(STRIP_PATCHES) {
+            let strip = start..(start + STRIP_PATCHES).min(grid.len());
+            // Images of one size, each a single strip, share their offsets.
+            if self.offsets_of != (image.height, image.width, strip.start) {
+                grid.offsets_into(strip.clone(), &mut self.offsets);
+                self.offsets_of = (image.height, image.width, strip.start);
+            }
+            let patches = Record {
+                image: 0,
+                scaling,
+                row_stride: image.width,
+                offsets: &self.offsets,
+                pixels,
+            };
+            decided_again += nearest::nearest(
+                self.words,
+                self.preparation.patch,
+                &patches,
+                &mut self.scratch,
+                &mut self.labels,
+            );
+            for &label in &self.labels {
+                self.counts[label as usize] += 1;
+            }
         }
-        decided_again
+        (grid.len(), decided_again)
     }
 
     /// Label and kept columns, in the order of the output.

@@ -109,18 +109,44 @@ pub fn n_sampled(per_image: PerImage, n_patches: usize) -> usize {
     }
 }
 
+/// Hashes that are held beside those that may stay, before the largest are let go.
+const SPARE_HASHES: usize = 4096;
+
 /// The `n` patches with the smallest hashes, with them, ascending.
 fn smallest_hashes(seed: u64, image: u64, n_patches: usize, n: usize) -> Vec<(u64, u32)> {
     let key = rng::key(seed, Purpose::SamplePatches, image);
-    let mut hashes: Vec<(u64, u32)> = (0..n_patches as u32)
-        .map(|patch| (rng::hash(key, u64::from(patch)), patch))
-        .collect();
+    let max_held = n.saturating_mul(2).saturating_add(SPARE_HASHES);
+    let mut held = Vec::with_capacity(n_patches.min(max_held));
+    for patch in 0..n_patches as u32 {
+        if held.len() == max_held {
+            keep_smallest(&mut held, n);
+        }
+        held.push((rng::hash(key, u64::from(patch)), patch));
+    }
+    keep_smallest(&mut held, n);
+    held.sort_unstable();
+    held
+}
+
+fn keep_smallest(hashes: &mut Vec<(u64, u32)>, n: usize) {
     if n < hashes.len() {
         hashes.select_nth_unstable(n);
         hashes.truncate(n);
     }
-    hashes.sort_unstable();
-    hashes
+}
+
+/// Heap bytes that the sample of an image of so many pixels takes at most, beside the pixels.
+pub fn sample_bytes(sampling: Sampling, n_pixels: u64) -> u64 {
+    let n = match sampling.per_image {
+        PerImage::Share(_) => n_pixels,
+        PerImage::Count(count) => count.min(n_pixels),
+    };
+    let held = n_pixels.min(n.saturating_mul(2) + SPARE_HASHES as u64);
+    let kept = match sampling.max_patches {
+        Some(_) => size_of::<u32>() + size_of::<u64>(),
+        None => size_of::<u32>(),
+    };
+    held * size_of::<(u64, u32)>() as u64 + n * kept as u64
 }
 
 #[cfg(test)]
@@ -153,6 +179,17 @@ mod tests {
     fn a_smaller_sample_is_a_prefix_of_a_larger_one() {
         let large = smallest_hashes(3, 11, 529, 396);
         assert_eq!(smallest_hashes(3, 11, 529, 10), large[..10]);
+    }
+
+    #[test]
+    fn patches_of_an_image_with_more_than_are_held_are_the_smallest_too() {
+        let n_patches = 3 * SPARE_HASHES;
+        let key = rng::key(5, Purpose::SamplePatches, 2);
+        let mut all: Vec<(u64, u32)> = (0..n_patches as u32)
+            .map(|patch| (rng::hash(key, u64::from(patch)), patch))
+            .collect();
+        all.sort_unstable();
+        assert_eq!(smallest_hashes(5, 2, n_patches, 7), all[..7]);
     }
 
     #[test]

@@ -9,10 +9,12 @@ use arrow::record_batch::RecordBatch;
 
 use crate::error::{Error, Place, Result};
 use crate::flow::Offer;
-use crate::job::Io;
-use crate::shard::images::ImageRows;
+use crate::job::{Io, Sampling};
+use crate::shard::images::{ImageRows, ImageSize};
 use crate::shard::input::{InputSet, ShardInfo};
 use crate::shard::read::{Fingerprint, RowGroupReader, Shard, Wanted};
+
+use super::sample::sample_bytes;
 
 /// Rows of a row group that are read at once, at most.
 const MAX_READ_ROWS: u64 = 8192;
@@ -52,11 +54,39 @@ pub struct SourceParams {
     pub every: u64,
     /// Bytes of a batch, all its forms together.
     pub batch_bytes: u64,
-    /// Bytes that later stages make of a row, beside its pixels.
-    pub row_output_bytes: u64,
-    /// Bytes that later stages make of each decoded byte, itself included.
-    pub decoded_factor: u64,
+    /// The most heap bytes that an image of a size, and what later stages make of it, take.
+    pub image_bytes: fn(&ImageCost, ImageSize) -> u64,
+    /// What that depends on.
+    pub cost: ImageCost,
 }
+
+/// What the heap bytes of an image on its way depend on, beside its size.
+#[derive(Debug, Clone, Copy)]
+pub struct ImageCost {
+    /// How its patches are sampled.
+    pub sampling: Sampling,
+    /// Bytes of its vector.
+    pub vector_bytes: u64,
+}
+
+impl ImageCost {
+    /// While sampling: decoding, or the grey image and its sample.
+    pub fn of_sampled(&self, size: ImageSize) -> u64 {
+        let sample = sample_bytes(self.sampling, size.n_pixels);
+        IMAGE_BYTES
+            + size
+                .decode_bytes
+                .max(size.grey_bytes.saturating_add(sample))
+    }
+
+    /// While featurizing: decoding, or the grey image; and the vector.
+    pub fn of_featurized(&self, size: ImageSize) -> u64 {
+        IMAGE_BYTES + size.decode_bytes.max(size.grey_bytes) + self.vector_bytes
+    }
+}
+
+/// Heap bytes of an image beside its pixels.
+const IMAGE_BYTES: u64 = 64;
 
 /// Reads the given shards, in order.
 #[derive(Debug)]
@@ -209,18 +239,16 @@ fn cut(
     let (mut start, mut cost_bytes) = (0, 0);
     for row in 0..n_rows {
         let is_decoded = (batch.row + row as u64).is_multiple_of(params.every);
-        let decoded = if is_decoded {
-            images.decoded_bytes(row)
-        } else {
-            0
+        let image = match is_decoded {
+            true => (params.image_bytes)(&params.cost, images.size(row)),
+            false => 0,
         };
-        let row_bytes =
-            encoded + decoded.saturating_mul(params.decoded_factor) + params.row_output_bytes;
-        if row > start && cost_bytes + row_bytes > params.batch_bytes {
+        let row_bytes = encoded.saturating_add(image);
+        if row > start && row_bytes.saturating_add(cost_bytes) > params.batch_bytes {
             offers.push_back(offer(&batch, input, start..row, cost_bytes));
             (start, cost_bytes) = (row, 0);
         }
-        cost_bytes += row_bytes;
+        cost_bytes = row_bytes.saturating_add(cost_bytes);
     }
     if start < n_rows {
         offers.push_back(offer(&batch, input, start..n_rows, cost_bytes));

@@ -123,7 +123,7 @@ fn case() -> impl Strategy<Value = Case> {
                 let pixels = pixels_of(pixel_kind, (height * width) as usize, &mut stream);
                 let grid = Grid::new(height, width, patch, stride).expect("fits");
                 let mut offsets = Vec::new();
-                grid.offsets_into(&mut offsets);
+                grid.offsets_into(0..grid.len(), &mut offsets);
                 if n > 0 {
                     let all = offsets.clone();
                     offsets = (0..n)
@@ -166,9 +166,8 @@ fn ordinary(k: usize, patch: PatchShape, side: u32) -> Case {
     let mut stream = Stream::new(1, Purpose::Reseed, k as u64);
     let pixels = pixels_of(0, (side * side) as usize, &mut stream);
     let mut offsets = Vec::new();
-    Grid::new(side, side, patch, 1)
-        .expect("fits")
-        .offsets_into(&mut offsets);
+    let grid = Grid::new(side, side, patch, 1).expect("fits");
+    grid.offsets_into(0..grid.len(), &mut offsets);
     let scaling = Scaling::of(Normalize::Image, pixels.as_ref());
     let mut case = Case {
         patch,
