@@ -11,7 +11,7 @@ use crate::stages::featurize::worker_bytes;
 use crate::stages::kmeans;
 
 /// What the process takes before any data: code's own data, stacks, footers, read buffers.
-const BASE_BYTES: u64 = 8 << 20;
+const BASE_BYTES: u64 = 10 << 20;
 
 /// All batches in flight, at least: a few small ones.
 const MIN_BATCHES_BYTES: u64 = 2 << 20;
