@@ -6,11 +6,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use bovw::import::{self, Target, idx};
+use arrow::array::AsArray;
+use arrow::datatypes::{Float32Type, Int32Type};
+use bovw::import::{self, Target, idx, images};
 use bovw::job::{Job, Overrides};
 use bovw::passes::progress::{Event, Progress, Watch};
 use bovw::passes::run::run;
 use bovw::{Error, Result};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -247,5 +250,55 @@ fn mnist_gives_the_same_bytes_for_1_2_3_and_8_threads_mapped_and_read() {
         ["run.threads=8", "run.io=\"auto\"", "run.memory=\"32MiB\""],
     ] {
         assert!(result(&variant) == expected, "{variant:?}");
+    }
+}
+
+#[test]
+fn large_images_are_searched_in_strips_and_counted_whole() {
+    // More patches than a strip, and an image of a size that comes twice with another between.
+    let data = tempfile::tempdir().expect("a folder");
+    let paint = |name: &str, height: u32, width: u32| {
+        let pixels = (0..height * width).map(|i| ((i * i) >> 7) as u8).collect();
+        let image = image::GrayImage::from_raw(width, height, pixels).expect("a picture");
+        image.save(data.path().join(name)).expect("saved");
+    };
+    paint("a.png", 150, 130);
+    paint("b.png", 20, 31);
+    paint("c.png", 150, 130);
+    let options = images::Options::new(vec![data.path().to_owned()]);
+    images::import(&options, &Target::new(data.path()), &import::Watch::NONE).expect("imported");
+    let job = data.path().join("job.toml");
+    fs::write(
+        &job,
+        "input.files = ['*.parquet']\npatches.size = [3, 5]\nvocabulary.k = 7\noutput.dir = 'out'\n",
+    )
+    .expect("written");
+    let run_with = |threads: u32| {
+        let dir = tempfile::tempdir().expect("a folder");
+        let sets = [format!("run.threads={threads}")];
+        run_job(&job.display().to_string(), &sets, dir.path(), |_| false).expect("the job runs");
+        results(dir.path())
+    };
+    let expected = run_with(1);
+    assert!(run_with(3) == expected);
+    let features = &expected["features/images-00000-of-00001.parquet"];
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(features.clone()))
+        .expect("Parquet")
+        .build()
+        .expect("a reader");
+    for batch in reader {
+        let batch = batch.expect("a batch");
+        let n_patches = batch["n_patches"].as_primitive::<Int32Type>();
+        assert_eq!(n_patches.values(), &[148 * 126, 18 * 27, 148 * 126]);
+        let vectors = batch["features"].as_fixed_size_list();
+        let sums: Vec<i32> = (0..3)
+            .map(|row| {
+                let vector = vectors.value(row);
+                let values = vector.as_primitive::<Float32Type>().values().to_vec();
+                values.iter().map(|&count| count as i32).sum()
+            })
+            .collect();
+        assert_eq!(sums, n_patches.values().to_vec());
+        assert_eq!(vectors.value(0).as_ref(), vectors.value(2).as_ref());
     }
 }
