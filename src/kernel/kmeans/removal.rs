@@ -65,3 +65,46 @@ pub fn least_needed(costs: &[f64], words: &[f32], n: usize) -> Vec<usize> {
 fn between(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Panels of patches of two values.
+    fn panels_of(patches: &[[f32; 2]]) -> Vec<f32> {
+        let mut panels = vec![0.0; patches.len().div_ceil(PANEL) * 2 * PANEL];
+        for (row, patch) in patches.iter().enumerate() {
+            for (i, &value) in patch.iter().enumerate() {
+                panels[row / PANEL * 2 * PANEL + i * PANEL + row % PANEL] = value;
+            }
+        }
+        panels
+    }
+
+    #[test]
+    fn a_cost_is_what_the_inertia_grows_by_without_the_word() {
+        let patches: Vec<[f32; 2]> = (0..45).map(|i| [(i * i % 17) as f32, i as f32]).collect();
+        let words = [[1.0, 3.0], [9.0, 20.0], [9.5, 24.0], [4.0, 40.0]];
+        let inertia = |words: &[[f32; 2]]| -> f64 {
+            let least = |patch| {
+                words
+                    .iter()
+                    .map(|word| between(patch, word))
+                    .fold(f32::INFINITY, f32::min)
+            };
+            patches.iter().map(|patch| f64::from(least(patch))).sum()
+        };
+        let costs = removal_costs(&panels_of(&patches), patches.len(), 2, words.as_flattened());
+        for (j, cost) in costs.iter().enumerate() {
+            let without: Vec<[f32; 2]> = (0..4).filter(|&i| i != j).map(|i| words[i]).collect();
+            let grown = inertia(&without) - inertia(&words);
+            assert!((cost - grown).abs() < 1e-3 * grown, "{cost} {grown}");
+        }
+    }
+
+    #[test]
+    fn of_two_close_words_only_one_goes() {
+        let words = [0.0, 0.1, 5.0, 9.0, 20.0];
+        assert_eq!(least_needed(&[1.0, 2.0, 4.0, 3.0, 9.0], &words, 2), [0, 3]);
+    }
+}
