@@ -232,6 +232,17 @@ impl fmt::Display for Place {
     }
 }
 
+/// What a caught panic says.
+pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    if let Some(message) = panic.downcast_ref::<&str>() {
+        (*message).to_owned()
+    } else if let Some(message) = panic.downcast_ref::<String>() {
+        message.clone()
+    } else {
+        "panic without a message".to_owned()
+    }
+}
+
 fn at_line(line: Option<usize>) -> String {
     line.map(|line| format!(", line {line}"))
         .unwrap_or_default()
@@ -262,6 +273,9 @@ fn io_help(action: &str, source: &std::io::Error) -> &'static str {
         ErrorKind::PermissionDenied if reads => "\n  help: make it readable for you",
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
             "\n  help: choose another place for the output, or make this one writable"
+        }
+        ErrorKind::AlreadyExists | ErrorKind::NotADirectory if !reads => {
+            "\n  help: a file is in the way: move it, or choose another folder"
         }
         _ => "",
     }

@@ -11,12 +11,15 @@ use clap::Parser;
 
 use cli::args::{self, Cli, Command, ManArgs};
 use cli::output::print;
+use cli::process;
 use cli::style::Style;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match run(&cli) {
+    match process::guarded(|| run(&cli)) {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever asked for it has been told what to do next.
+        Err(error @ Error::Interrupted) => ExitCode::from(error.exit_code()),
         Err(error) => {
             let style = Style::of(cli.global.color, &io::stderr());
             // Where even stderr is gone, the exit status is all that is left to say.

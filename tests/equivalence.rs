@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use bovw::import::{self, Target, idx};
 use bovw::job::{Job, Overrides};
-use bovw::passes::plan::Plan;
 use bovw::passes::progress::{Event, Progress, Watch};
 use bovw::passes::run::run;
 use bovw::{Error, Result};
@@ -119,45 +119,68 @@ fn mapping_and_reading_give_the_same_bytes() {
 
 #[test]
 fn memory_changes_no_byte_even_where_the_sample_is_spilled() {
-    // A sample of a little more than the megabyte that a job has at least for it.
-    let common = [
-        "patches.size=[2, 2]",
-        "sample.per_image=1.0",
-        "vocabulary.n_init=1",
-    ];
-    let needed_bytes = least_memory_bytes(&common);
-    let memory = format!("run.memory={needed_bytes}");
-    let is_spilled = |sets: &[&str]| {
+    let data = tempfile::tempdir().expect("a folder");
+    import_textures(data.path());
+    let run_with = |memory: &str, threads: u32| {
         let dir = tempfile::tempdir().expect("a folder");
-        let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
-        let seen = AtomicBool::new(false);
+        let sets = [
+            format!(
+                "input.files=[{:?}]",
+                data.path().join("*.parquet").display().to_string()
+            ),
+            "sample.every=1".to_owned(),
+            "sample.per_image=100".to_owned(),
+            "vocabulary.k=8".to_owned(),
+            "vocabulary.n_init=1".to_owned(),
+            "vocabulary.max_iter=2".to_owned(),
+            format!("run.memory={memory:?}"),
+            format!("run.threads={threads}"),
+        ];
+        let is_spilled = AtomicBool::new(false);
         let on_event = |event: &Event<'_>| {
             let spilled = matches!(event, Event::Sampled { heap_bytes: 0, .. });
-            seen.fetch_or(spilled, Relaxed);
+            is_spilled.fetch_or(spilled, Relaxed);
             false
         };
-        run_job(DIGITS, &sets, dir.path(), on_event).expect("the job runs");
-        seen.load(Relaxed)
+        run_job("configs/mnist.toml", &sets, dir.path(), on_event).expect("the job runs");
+        (is_spilled.load(Relaxed), results(dir.path()))
     };
-    let with_memory: Vec<&str> = common.iter().copied().chain([memory.as_str()]).collect();
-    assert!(is_spilled(&with_memory));
-    assert!(!is_spilled(&common));
-    assert_same_as_default(
-        &[
-            &[memory.as_str(), "run.threads=2"],
-            &[memory.as_str(), "run.threads=1"],
-            &["run.memory=\"4GiB\"", "run.threads=3"],
-        ],
-        &common,
-    );
+    let (is_spilled, expected) = run_with("1GiB", 2);
+    assert!(!is_spilled);
+    for threads in [1, 3] {
+        let (is_spilled, found) = run_with("16MiB", threads);
+        assert!(is_spilled, "the sample was to be too large for 16 MiB");
+        assert!(found == expected, "{threads} threads");
+    }
 }
 
-/// The ceiling that leaves the sample as little memory as a job may have.
-fn least_memory_bytes(sets: &[&str]) -> u64 {
-    let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
-    let job = Job::load(&repository().join(DIGITS), &sets, &Overrides::default()).expect("a job");
-    let memory = Plan::new(&job).expect("a plan").memory;
-    memory.base_bytes + memory.kmeans_bytes + (1 << 20)
+/// Makes shards of 4000 images whose sample takes more than a job of 16 MiB has for it.
+fn import_textures(dir: &Path) {
+    const N_IMAGES: u32 = 4000;
+    let mut idx = vec![0, 0, 8, 3];
+    for size in [N_IMAGES, 28, 28] {
+        idx.extend(size.to_be_bytes());
+    }
+    idx.extend((0..N_IMAGES * 784).map(|i| {
+        let (image, x, y) = (i / 784, i % 28, i / 28 % 28);
+        // Waves of another direction and length in each image.
+        let wave = (x * (image % 13) + y * (image % 7) + image) % 64;
+        (wave * 4) as u8
+    }));
+    let images = dir.join("textures.idx");
+    fs::write(&images, idx).expect("written");
+    let labels = dir.join("labels.idx");
+    let mut idx = vec![0, 0, 8, 1];
+    idx.extend(N_IMAGES.to_be_bytes());
+    idx.extend((0..N_IMAGES).map(|i| (i % 10) as u8));
+    fs::write(&labels, idx).expect("written");
+    let options = idx::Options {
+        images,
+        labels: Some(labels),
+    };
+    let mut target = Target::new(dir);
+    target.rows_per_shard = 1500;
+    idx::import(&options, &target, &import::Watch::NONE).expect("imported");
 }
 
 #[test]

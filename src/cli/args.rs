@@ -1,11 +1,10 @@
 //! What can be typed: commands, options and their help. Parses and prints help; does nothing else.
 
-use std::convert::Infallible;
 use std::io::{self, Write};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
+use bovw::import::csv::LabelColumn;
 use bovw::job::Overrides;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -265,35 +264,6 @@ pub(crate) enum Header {
     No,
 }
 
-/// Which column of a CSV file holds the label.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum LabelColumn {
-    /// The one that looks like it.
-    Detect,
-    /// The first.
-    First,
-    /// The last.
-    Last,
-    /// There is none.
-    None,
-    /// The one with this name in the header.
-    Name(String),
-}
-
-impl FromStr for LabelColumn {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<LabelColumn, Infallible> {
-        Ok(match text {
-            "detect" => LabelColumn::Detect,
-            "first" => LabelColumn::First,
-            "last" => LabelColumn::Last,
-            "none" => LabelColumn::None,
-            name => LabelColumn::Name(name.to_owned()),
-        })
-    }
-}
-
 /// Of `import images`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ImagesArgs {
@@ -384,12 +354,5 @@ mod tests {
             Command::Run(run) => assert_eq!(run.job.sets, ["run.seed=1", "run.io=read"]),
             other => panic!("{other:?}"),
         }
-    }
-
-    #[test]
-    fn a_csv_label_is_a_place_or_a_name() {
-        let parse = |text: &str| text.parse::<LabelColumn>();
-        assert_eq!(parse("last"), Ok(LabelColumn::Last));
-        assert_eq!(parse("digit"), Ok(LabelColumn::Name("digit".to_owned())));
     }
 }

@@ -8,10 +8,8 @@ use bovw::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::args::{
-    GlobalArgs, Header, ImageLabel, Import, LabelColumn, Progress as How, ShardArgs,
-};
-use super::output::{bytes, count, print, print_json, table};
+use super::args::{GlobalArgs, Header, ImageLabel, Import, Progress as How, ShardArgs};
+use super::output::{bytes, count, note, path_text, print, print_json, table};
 use super::process::{self, INTERRUPTED};
 use super::style::Style;
 
@@ -39,13 +37,7 @@ pub(crate) fn import(args: &Import, global: &GlobalArgs) -> Result<()> {
         }
         Import::Csv(args) => {
             let mut options = csv::Options::new(&args.file);
-            options.label = match &args.label {
-                LabelColumn::Detect => csv::LabelColumn::Detect,
-                LabelColumn::First => csv::LabelColumn::First,
-                LabelColumn::Last => csv::LabelColumn::Last,
-                LabelColumn::None => csv::LabelColumn::None,
-                LabelColumn::Name(name) => csv::LabelColumn::Named(name.clone()),
-            };
+            options.label = args.label.clone();
             options.header = match args.header {
                 Header::Detect => None,
                 Header::Yes => Some(true),
@@ -73,6 +65,9 @@ pub(crate) fn import(args: &Import, global: &GlobalArgs) -> Result<()> {
         }
     };
     bar.finish_and_clear();
+    if let Err(Error::Interrupted) = result {
+        note("interrupted; no shard was written");
+    }
     report(&result?, global)
 }
 
@@ -103,10 +98,11 @@ const MAX_SHOWN: usize = 10;
 
 fn report(summary: &Summary, global: &GlobalArgs) -> Result<()> {
     if global.json {
+        let shards = summary.shards.iter().map(|shard| path_text(shard));
         return print_json(&json!({
             "event": "imported",
             "images": summary.images,
-            "shards": summary.shards,
+            "shards": shards.collect::<Vec<String>>(),
             "classes": summary.classes,
             "skipped": summary.n_skipped,
             "notes": summary.notes,

@@ -11,7 +11,7 @@ use bovw::{Error, Result};
 use serde_json::{Value, json};
 
 use super::args::{GlobalArgs, InspectArgs};
-use super::output::{bytes, count, note, print, print_json, table};
+use super::output::{bytes, count, note, path_text, print, print_json, table};
 use super::style::Style;
 
 /// Rows whose images are looked at.
@@ -37,7 +37,7 @@ pub(crate) fn inspect(args: &InspectArgs, global: &GlobalArgs) -> Result<()> {
         match look_at(path) {
             Ok(findings) if global.json => {
                 let mut json = findings.json;
-                json["file"] = json!(path);
+                json["file"] = json!(path_text(path));
                 json["kind"] = json!(findings.kind);
                 print_json(&json)?;
             }

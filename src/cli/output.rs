@@ -70,6 +70,11 @@ pub(crate) fn shown(path: &Path) -> String {
         .to_string()
 }
 
+/// A path for JSON, which has no way to say bytes that are no UTF-8: they are shown as replacement characters.
+pub(crate) fn path_text(path: &Path) -> String {
+    path.display().to_string()
+}
+
 /// A table of two columns, the first as wide as its widest entry.
 pub(crate) fn table(rows: &[(String, String)]) -> String {
     let width = rows

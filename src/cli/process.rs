@@ -1,10 +1,10 @@
 //! What is the process's alone: signals, panics, and what the system says of its memory.
 
-use std::panic;
+use std::cell::RefCell;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::thread;
 
-use bovw::flow::THREAD_PREFIX;
+use bovw::{Error, Result};
 
 /// Set once the user asks the command to stop.
 pub(crate) static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -24,17 +24,23 @@ pub(crate) fn handle_signals() {
     let _ = ctrlc::set_handler(handler);
 }
 
-/// A panic in a worker becomes an error with the file's name, so it need not be printed as well.
-pub(crate) fn quiet_worker_panics() {
-    let default = panic::take_hook();
-    panic::set_hook(Box::new(move |info| {
-        let is_worker = thread::current()
-            .name()
-            .is_some_and(|name| name.starts_with(THREAD_PREFIX));
-        if !is_worker {
-            default(info);
-        }
+thread_local! {
+    static LAST_PANIC: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Runs the command. A panic that the library did not turn into an error is one here: a mistake of ours, told in one line.
+pub(crate) fn guarded(command: impl FnOnce() -> Result<()>) -> Result<()> {
+    // Panics inside workers and readers become errors with the file's name, so they are not printed as well.
+    panic::set_hook(Box::new(|info| {
+        LAST_PANIC.with(|last| *last.borrow_mut() = info.to_string().replace('\n', " "));
     }));
+    panic::catch_unwind(AssertUnwindSafe(command)).unwrap_or_else(|_| {
+        Err(Error::Panicked {
+            stage: "command",
+            place: None,
+            message: LAST_PANIC.with(RefCell::take),
+        })
+    })
 }
 
 /// Memory as the system counts it.

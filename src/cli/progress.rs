@@ -4,7 +4,7 @@
 
 use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::thread;
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use bovw::flow::StageStats;
@@ -36,11 +36,19 @@ pub(crate) fn show<T>(global: &GlobalArgs, progress: &Progress, work: impl FnOnc
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let watcher = scope.spawn(|| watch(how, progress, &done));
-        let result = work();
-        done.store(true, Relaxed);
-        watcher.thread().unpark();
-        result
+        let _end = EndOfWork(&done, watcher.thread().clone());
+        work()
     })
+}
+
+/// Lets the watcher go when the work ends, however it does: with a panic, too.
+struct EndOfWork<'a>(&'a AtomicBool, Thread);
+
+impl Drop for EndOfWork<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+        self.1.unpark();
+    }
 }
 
 fn watch(how: How, progress: &Progress, done: &AtomicBool) {
@@ -142,7 +150,10 @@ fn pace(stage: &StageStats, start: Instant) -> String {
     let left = match stage.total().saturating_sub(stage.done()) {
         0 => "done".to_owned(),
         _ if stage.done() == 0 => "waiting".to_owned(),
-        n => format!("{} left", seconds(n as f64 / rate)),
+        n => match n as f64 / rate {
+            left if left < 100.0 => format!("{left:.0} s left"),
+            left => format!("{} left", seconds(left)),
+        },
     };
     format!("{:>9}/s  {left:>12}", count(rate as u64))
 }
@@ -222,5 +233,22 @@ impl Plain {
             count(total),
             last.unit
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::super::args::Cli;
+    use super::*;
+
+    #[test]
+    fn a_panic_in_the_work_ends_the_display_too() {
+        let global = Cli::parse_from(["bovw", "plan", "job.toml", "--progress", "none"]).global;
+        let result = std::panic::catch_unwind(|| {
+            show(&global, &Progress::default(), || panic!("in the work"));
+        });
+        assert!(result.is_err());
     }
 }

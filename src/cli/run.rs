@@ -10,7 +10,7 @@ use bovw::{Error, Result};
 use serde_json::json;
 
 use super::args::{GlobalArgs, RunArgs};
-use super::output::{bytes, count, note, print, print_json, seconds, shown, table};
+use super::output::{bytes, count, note, path_text, print, print_json, seconds, shown, table};
 use super::process::{self, INTERRUPTED};
 use super::progress;
 use super::style::Style;
@@ -18,7 +18,6 @@ use super::style::Style;
 pub(crate) fn run(args: &RunArgs, global: &GlobalArgs) -> Result<()> {
     let job = Job::load(&args.job.job, &args.job.sets, &global.overrides())?;
     process::handle_signals();
-    process::quiet_worker_panics();
     let counters = Progress::default();
     let on_event = |event: Event<'_>| {
         if global.json {
@@ -38,7 +37,7 @@ pub(crate) fn run(args: &RunArgs, global: &GlobalArgs) -> Result<()> {
             if !global.quiet {
                 note(&format!(
                     "interrupted; continue with: {}",
-                    resume_command(args)
+                    resume_command(args, global)
                 ));
             }
             Err(Error::Interrupted)
@@ -51,7 +50,7 @@ fn report(job: &Job, outcome: &Outcome, args: &RunArgs, global: &GlobalArgs) -> 
     if global.json {
         return print_json(&json!({
             "event": "done",
-            "dir": job.output.dir,
+            "dir": path_text(&job.output.dir),
             "was_done": outcome.was_done,
             "counts": outcome.manifest.counts,
             "learning": outcome.manifest.learning,
@@ -60,10 +59,15 @@ fn report(job: &Job, outcome: &Outcome, args: &RunArgs, global: &GlobalArgs) -> 
         }));
     }
     let style = Style::of(global.color, &std::io::stdout());
-    print(text(&job.output.dir, outcome, args, style))
+    print(text(
+        &job.output.dir,
+        outcome,
+        &resume_command(args, global),
+        style,
+    ))
 }
 
-fn text(dir: &Path, outcome: &Outcome, args: &RunArgs, style: Style) -> String {
+fn text(dir: &Path, outcome: &Outcome, command: &str, style: Style) -> String {
     let manifest = &outcome.manifest;
     let counts = &manifest.counts;
     let mut rows = vec![
@@ -122,10 +126,7 @@ fn text(dir: &Path, outcome: &Outcome, args: &RunArgs, style: Style) -> String {
     };
     let mut out = format!("{}\n{}", style.bold(heading), table(&rows));
     if outcome.was_done {
-        out.push_str(&style.dim(format!(
-            "  start over with: {} --fresh\n",
-            resume_command(args)
-        )));
+        out.push_str(&style.dim(format!("  start over with: {} --fresh\n", command)));
     } else {
         let files = format!("  {FEATURES_DIR}/*.parquet, {VOCABULARY_FILE}, manifest.json\n");
         out.push_str(&style.dim(files));
@@ -184,10 +185,16 @@ fn effort(manifest: &Manifest) -> Vec<(String, String)> {
 }
 
 /// The command that continues this run, as it can be typed.
-fn resume_command(args: &RunArgs) -> String {
+fn resume_command(args: &RunArgs, global: &GlobalArgs) -> String {
     let mut command = format!("bovw run {}", quoted(&args.job.job.display().to_string()));
     for set in &args.job.sets {
         command.push_str(&format!(" --set {}", quoted(set)));
+    }
+    if let Some(memory) = &global.memory {
+        command.push_str(&format!(" --memory {}", quoted(memory)));
+    }
+    if let Some(threads) = global.threads {
+        command.push_str(&format!(" --threads {threads}"));
     }
     command
 }
@@ -205,6 +212,18 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_command_that_continues_a_run_gives_it_the_same_memory_and_threads() {
+        use super::super::args::{Cli, Command};
+        use clap::Parser;
+        let typed = "bovw run a.toml --set run.seed=1 --memory 4GiB --threads 2";
+        let cli = Cli::parse_from(typed.split(' '));
+        let Command::Run(args) = &cli.command else {
+            panic!("{cli:?}");
+        };
+        assert_eq!(resume_command(args, &cli.global), typed);
+    }
 
     #[test]
     fn arguments_are_quoted_where_a_shell_needs_it() {

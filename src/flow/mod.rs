@@ -7,7 +7,7 @@
 //! back when the fold is done with it. The oldest batch therefore always has its permit, and since each channel has
 //! room for as many batches as can be in flight, no send ever waits: the pipeline cannot deadlock.
 //!
-//! [`inline`] is the executable specification: one thread, no channels. [`threaded`] must give the same result.
+//! `inline` is the executable specification: one thread, no channels. `threaded` must give the same result.
 
 mod budget;
 mod inline;
@@ -18,7 +18,7 @@ mod threaded;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicBool;
 
-use crate::error::{Error, Place, Result};
+use crate::error::{Error, Place, Result, panic_message};
 
 pub use budget::{Budget, Permit};
 pub use stats::{StageStats, Stats};
@@ -118,16 +118,6 @@ pub fn guarded<T>(
             message: panic_message(panic.as_ref()),
         })
     })
-}
-
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    if let Some(message) = panic.downcast_ref::<&str>() {
-        (*message).to_owned()
-    } else if let Some(message) = panic.downcast_ref::<String>() {
-        message.clone()
-    } else {
-        "panic without a message".to_owned()
-    }
 }
 
 /// The refusal of a batch that could never get its permit.

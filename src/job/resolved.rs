@@ -79,9 +79,13 @@ pub fn identity_json(job: &Job) -> Value {
     resolved
 }
 
-/// What differs between two resolved jobs, as lines `key: old -> new`.
+/// What differs between two resolved jobs, as lines `key: old -> new`; keys that change no byte are passed over.
 pub fn differences(old: &Value, new: &Value) -> Vec<String> {
-    let (old, new) = (flatten(old), flatten(new));
+    let [old, new] = [old, new].map(|job| {
+        let mut job = job.clone();
+        remove(&mut job, &NOT_IDENTITY);
+        flatten(&job)
+    });
     let value_in = |flat: &[(String, Value)], key: &str| {
         flat.iter()
             .find(|(k, _)| k == key)

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::flow::{self, Pipeline};
 use crate::job::OnBadImage;
 use crate::kernel::kmeans::KMeansParams;
@@ -30,6 +30,18 @@ pub fn learn(plan: &Plan, params: &KMeansParams, dir: &Path, watch: Watch<'_>) -
         patches: view.n_patches(),
         heap_bytes: sample.heap_bytes(),
     });
+    if view.n_patches() == 0 {
+        return Err(Error::Data {
+            message: format!(
+                "none of the {} images that were sampled gave a patch",
+                plan.n_sampled_images()
+            ),
+            help: Some(
+                "input.on_bad_image = \"fail\" shows what is wrong with the first; sample.per_image may be too small a share"
+                    .to_owned(),
+            ),
+        });
+    }
     watch.progress.enter(Phase::Clustering);
     let stats = &watch.progress.kmeans;
     flow::guarded(stats.name, None, || {

@@ -25,6 +25,9 @@ const MAX_BATCH_BYTES: u64 = 1 << 20;
 /// The sample in memory, at least; more of it goes to a mapped file.
 const MIN_SAMPLE_BYTES: u64 = 1 << 20;
 
+/// For each patch of `sample.max_patches`: the hashes of twice as many while they grow, and a copy to find the cut.
+const HASH_BYTES: u64 = 64;
+
 /// Share of the ceiling that goes to batches in flight.
 const BATCHES_SHARE: u64 = 8;
 
@@ -41,6 +44,8 @@ pub struct MemoryPlan {
     pub batch_bytes: u64,
     /// The sample, before it goes to a mapped file; 0 without learning.
     pub sample_bytes: u64,
+    /// Hashes of the sampled patches; 0 without `sample.max_patches`.
+    pub hashes_bytes: u64,
     /// k-means beside the sample; 0 without learning.
     pub kmeans_bytes: u64,
     /// Words and scratch of the featurizing workers.
@@ -77,6 +82,10 @@ impl MemoryPlan {
             batches_bytes,
             batch_bytes: (batches_bytes / max_in_flight as u64).min(MAX_BATCH_BYTES),
             sample_bytes: if is_learned { MIN_SAMPLE_BYTES } else { 0 },
+            hashes_bytes: match job.sample.max_patches {
+                Some(max_patches) if is_learned => max_patches.saturating_mul(HASH_BYTES),
+                _ => 0,
+            },
             kmeans_bytes,
             words_bytes: Words::heap_bytes(k, d) + threads * Scratch::heap_bytes(k, d),
             sink_bytes: layout.writer_bytes(max_rows),
@@ -91,9 +100,10 @@ impl MemoryPlan {
         Ok(plan)
     }
 
-    /// Peak while sampling and learning: the sample, and batches first, k-means afterwards.
+    /// Peak while sampling and learning: the sample, and batches and hashes first, k-means afterwards.
     pub fn learn_bytes(&self) -> u64 {
-        self.base_bytes + self.sample_bytes + self.batches_bytes.max(self.kmeans_bytes)
+        let sampling = self.batches_bytes.saturating_add(self.hashes_bytes);
+        (self.base_bytes + self.sample_bytes).saturating_add(sampling.max(self.kmeans_bytes))
     }
 
     /// Peak while featurizing.
@@ -104,8 +114,12 @@ impl MemoryPlan {
     fn refusal(&self, needed: u64) -> Error {
         let largest = [
             (
+                self.hashes_bytes,
+                "the hashes of sampled patches; a lower sample.max_patches, or none, needs less",
+            ),
+            (
                 self.kmeans_bytes,
-                "k-means; a lower vocabulary.k or run.threads needs less",
+                "k-means; a lower vocabulary.k, vocabulary.max_iter or run.threads needs less",
             ),
             (
                 self.sink_bytes,

@@ -51,6 +51,13 @@ impl Plan {
         let (k, vocabulary) = match &job.vocabulary {
             VocabularySource::Learn(params) => (params.k, None),
             VocabularySource::From(path) => {
+                if !path.exists() {
+                    return Err(Error::setting(
+                        "vocabulary.from",
+                        format!("there is no {}", path.display()),
+                        "paths are relative to the job file; a run leaves its words in vocabulary.parquet",
+                    ));
+                }
                 let (vocabulary, _) = vocabulary::read(path)?;
                 check_preparation(job, &vocabulary)?;
                 (vocabulary.k(), Some(vocabulary))

@@ -168,9 +168,14 @@ pub fn image_column(
         });
     }
     let mut best: Vec<Candidate> = Vec::new();
+    let mut reasons = Vec::new();
     for field in shard.schema().fields() {
-        let Ok(candidate) = classify(shard, field, shape)? else {
-            continue;
+        let candidate = match classify(shard, field, shape)? {
+            Ok(candidate) => candidate,
+            Err(reason) => {
+                reasons.push(format!("\"{}\": {reason}", field.name()));
+                continue;
+            }
         };
         match best.first().map(|other| other.rank.cmp(&candidate.rank)) {
             Some(std::cmp::Ordering::Less) => {}
@@ -185,7 +190,7 @@ pub fn image_column(
         1 => Ok(best.remove(0).into_column()),
         0 => Err(Error::File {
             place: Place::file(shard.path()),
-            message: format!("no column holds images; columns are {}", column_list(shard)),
+            message: format!("no column holds images{}", indented(reasons)),
             help: Some(
                 "name it with input.image, and raw pixels' size with input.shape".to_owned(),
             ),
@@ -255,9 +260,20 @@ pub fn field_of<'a>(shard: &'a Shard, name: &str, key: &'static str) -> Result<&
         })
 }
 
+/// Columns that a message lists at most.
+const MAX_LISTED: usize = 12;
+
+/// Lines below a message.
+fn indented(mut lines: Vec<String>) -> String {
+    if lines.len() > MAX_LISTED {
+        let n_more = lines.len() - MAX_LISTED;
+        lines.truncate(MAX_LISTED);
+        lines.push(format!("and {n_more} more"));
+    }
+    lines.iter().map(|line| format!("\n    {line}")).collect()
+}
+
 fn column_list(shard: &Shard) -> String {
-    /// Columns that a message lists at most.
-    const MAX_LISTED: usize = 12;
     let fields = shard.schema().fields();
     let mut names: Vec<String> = fields
         .iter()
@@ -380,13 +396,13 @@ fn binary(
         return Ok(Err("binary, with no value in its first rows".to_owned()));
     };
     if let Ok(format) = image::guess_format(&first) {
-        let reason =
-            format!("binary; its first value starts like {format:?}").replace("Pnm", "PNM");
+        let format = format!("{format:?}").to_uppercase();
+        let reason = format!("binary; its first value starts like a {format} file");
         return Ok(Ok(Candidate::new(
             field,
             Layout::Encoded,
             Rank::Encoded,
-            reason.to_owned(),
+            reason,
         )));
     }
     Ok(raw(field, shape, None, "binary").and_then(|candidate| {
@@ -455,7 +471,11 @@ fn raw(
         && n_values.is_none_or(|n| n == shape.len())
     {
         let layout = Layout::Raw { shape: Some(shape) };
-        let reason = format!("tensor of shape {shape}");
+        let order = match shape.channels_first && shape.channels > 1 {
+            true => ", channels first",
+            false => "",
+        };
+        let reason = format!("tensor of {shape}{order}");
         return Ok(Candidate::new(field, layout, Rank::Encoded, reason));
     }
     match n_values {

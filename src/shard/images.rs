@@ -12,6 +12,7 @@ use image::{DynamicImage, ImageDecoder, ImageReader, Limits, metadata::Orientati
 
 use super::columns::{BinaryRows, NumberLists, Numbers};
 use super::detect::{ImageColumn, Layout, Shape};
+use super::read::no_panic;
 use crate::error::{Error, Place, Result};
 use crate::kernel::image::{Image, Pixels};
 
@@ -80,7 +81,9 @@ impl<'a> ImageRows<'a> {
     pub fn decoded_bytes(&self, row: usize) -> u64 {
         match self {
             ImageRows::Encoded(rows) if rows.is_null(row) => 0,
-            ImageRows::Encoded(rows) => encoded_size(rows.value(row)),
+            ImageRows::Encoded(rows) => {
+                no_panic(|| Ok::<_, Reason>(encoded_size(rows.value(row)))).unwrap_or(0)
+            }
             ImageRows::Bytes(rows, _) if rows.is_null(row) => 0,
             ImageRows::Bytes(rows, _) => rows.value(row).len() as u64,
             ImageRows::Lists(rows, _) => 2 * numbers_bytes(rows.range(row).len()),
@@ -95,7 +98,7 @@ impl<'a> ImageRows<'a> {
                 if rows.is_null(row) {
                     return Err("the image is null".to_owned());
                 }
-                decode(rows.value(row))
+                no_panic(|| decode(rows.value(row)))
             }
             ImageRows::Bytes(rows, shape) => {
                 if rows.is_null(row) {

@@ -192,7 +192,7 @@ fn matching_files(globs: &[String]) -> Result<Vec<PathBuf>> {
                 "",
             )
         })?;
-        let before = files.len();
+        let mut is_matched = false;
         for path in matches {
             let path = path.map_err(|error| {
                 let path = error.path().to_owned();
@@ -200,16 +200,15 @@ fn matching_files(globs: &[String]) -> Result<Vec<PathBuf>> {
             })?;
             if path.is_file() {
                 files.insert(path);
+                is_matched = true;
             }
         }
-        if files.len() == before && !globs[..].iter().any(|other| other != pattern) {
+        // A glob that finds nothing is a slip of the pen; without its files the result would be another.
+        if !is_matched {
             return Err(no_match(pattern));
         }
     }
-    match globs.first() {
-        Some(pattern) if files.is_empty() => Err(no_match(pattern)),
-        _ => Ok(files.into_iter().collect()),
-    }
+    Ok(files.into_iter().collect())
 }
 
 fn no_match(pattern: &str) -> Error {
@@ -231,7 +230,7 @@ fn side_schema(shard: &Shard, label: Option<&str>, keep: &[String]) -> Result<Sc
         let field = detect::field_of(shard, name, key)?;
         if Layout::OWN_COLUMNS.contains(&name) {
             return Err(Error::setting(
-                "input.keep",
+                key,
                 format!("\"{name}\" is the name of an output column of bovw"),
                 "rename the column in the input",
             ));

@@ -235,10 +235,33 @@ fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Option<T>> {
         .map(Some)
         .map_err(|error| Error::OtherJob {
             dir: path.parent().unwrap_or(path).to_owned(),
-            message: format!("{} cannot be read: {error}", path.display()),
-            help: Some(
-                "choose another output.dir, or remove that file if nothing there is needed"
-                    .to_owned(),
+            message: format!(
+                "has a \"{}\" that is not of this version of bovw: {error}",
+                path.file_name().unwrap_or_default().to_string_lossy()
             ),
+            help: Some("choose another output.dir, or move it away".to_owned()),
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resumed_state_has_the_very_numbers_that_were_written() {
+        let dir = tempfile::tempdir().expect("a folder");
+        // Read without care, each of these comes back as its neighbour.
+        let inertia = [28.876517964289842, 28.723308046958042, 28.159071576148946];
+        let state = State {
+            format: FORMAT,
+            identity: String::new(),
+            job: serde_json::Value::Null,
+            inputs: Vec::new(),
+            vocabulary: None,
+            learning: Some(serde_json::json!({ "inertia": inertia })),
+            features: BTreeMap::new(),
+        };
+        state.write(dir.path()).expect("written");
+        assert_eq!(State::read(dir.path()).expect("readable"), Some(state));
+    }
 }

@@ -14,11 +14,11 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
     ParquetRecordBatchReaderBuilder,
 };
-use parquet::file::metadata::KeyValue;
+use parquet::file::metadata::{KeyValue, ParquetMetaData};
 
 use super::bytes::FileBytes;
 use super::hugging_face::{self, Features};
-use crate::error::{Error, Place, Result};
+use crate::error::{Error, Place, Result, panic_message};
 use crate::job::Io;
 
 /// An open shard.
@@ -75,10 +75,10 @@ impl Shard {
                 "is empty (0 bytes), so it is not a Parquet file",
             ));
         }
-        let metadata = no_panic(path, || {
-            ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new())
-        })
-        .map_err(|error| not_parquet(path, error))?;
+        check_magic(path, &bytes)?;
+        let metadata = no_panic(|| ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new()))
+            .and_then(|metadata| check_rows(metadata.metadata()).map(|()| metadata))
+            .map_err(|error| damaged_footer(path, error))?;
         Ok(Shard {
             path: path.to_owned(),
             bytes,
@@ -196,14 +196,14 @@ impl Shard {
     ) -> Result<RowGroupReader> {
         let mask = ProjectionMask::leaves(self.metadata.parquet_schema(), self.leaves(wanted));
         let place = Place::file(&self.path).row_group(row_group);
-        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(
-            self.bytes.clone(),
-            self.metadata.clone(),
-        )
-        .with_row_groups(vec![row_group])
-        .with_projection(mask)
-        .with_batch_size(batch_rows)
-        .build()
+        let (bytes, metadata) = (self.bytes.clone(), self.metadata.clone());
+        let reader = no_panic(|| {
+            ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, metadata)
+                .with_row_groups(vec![row_group])
+                .with_projection(mask)
+                .with_batch_size(batch_rows)
+                .build()
+        })
         .map_err(|error| Error::file(place.clone(), damaged(&error)))?;
         Ok(RowGroupReader {
             reader,
@@ -241,7 +241,7 @@ impl RowGroupReader {
     /// The next record batch, and the row number in the file of its first row.
     pub fn next_batch(&mut self) -> Option<Result<(u64, RecordBatch)>> {
         let row = self.row;
-        match self.reader.next()? {
+        match no_panic(|| self.reader.next().transpose()).transpose()? {
             Ok(batch) => {
                 self.row += batch.num_rows() as u64;
                 Some(Ok((row, batch)))
@@ -251,28 +251,98 @@ impl RowGroupReader {
     }
 }
 
-fn damaged(error: &dyn std::fmt::Display) -> String {
-    format!("the file is damaged or truncated: {error}")
+/// Rows that a file may have: far more than any has, and few enough that sums over files cannot overflow.
+const MAX_ROWS: i64 = 1 << 48;
+
+/// The footer's numbers of rows must be possible and agree, since later they are added up.
+fn check_rows(metadata: &ParquetMetaData) -> Result<(), String> {
+    let promised = metadata.file_metadata().num_rows();
+    let mut n_rows = 0i64;
+    for group in metadata.row_groups() {
+        match n_rows.checked_add(group.num_rows()) {
+            Some(sum) if group.num_rows() >= 0 && sum <= MAX_ROWS => n_rows = sum,
+            _ => return Err(format!("a row group of {} rows", group.num_rows())),
+        }
+    }
+    if n_rows == promised {
+        return Ok(());
+    }
+    Err(format!(
+        "it promises {promised} rows, its row groups have {n_rows}"
+    ))
 }
 
-fn not_parquet(path: &Path, message: String) -> Error {
+/// What a Parquet file starts and ends with.
+const MAGIC: &[u8] = b"PAR1";
+
+/// Tells what was never Parquet from what is not all there, which the Parquet reader calls by one name.
+fn check_magic(path: &Path, bytes: &FileBytes) -> Result<()> {
+    use parquet::file::reader::{ChunkReader, Length};
+    let is_magic = |start: u64| {
+        bytes
+            .get_bytes(start, MAGIC.len())
+            .is_ok_and(|found| found == MAGIC)
+    };
+    if !is_magic(0) {
+        return Err(Error::File {
+            place: Place::file(path),
+            message: "is not a Parquet file: it does not start with PAR1".to_owned(),
+            help: Some(
+                "make shards from images, CSV or IDX with `bovw import`, or narrow input.files"
+                    .to_owned(),
+            ),
+        });
+    }
+    if !is_magic(bytes.len().saturating_sub(MAGIC.len() as u64)) {
+        return Err(Error::File {
+            place: Place::file(path),
+            message: "is a Parquet file without its end: truncated, or still being written"
+                .to_owned(),
+            help: Some("copy or make it again".to_owned()),
+        });
+    }
+    Ok(())
+}
+
+fn damaged(error: &impl std::fmt::Display) -> String {
+    format!("the file is damaged: {}", without_prefix(error))
+}
+
+/// The Parquet reader's message without its own headings.
+fn without_prefix(error: &impl std::fmt::Display) -> String {
+    let text = error.to_string();
+    let mut rest = text.as_str();
+    for prefix in [
+        "Parquet argument error: ",
+        "Parquet error: ",
+        "External: ",
+        "EOF: ",
+    ] {
+        rest = rest.strip_prefix(prefix).unwrap_or(rest);
+    }
+    rest.to_owned()
+}
+
+fn damaged_footer(path: &Path, message: String) -> Error {
     Error::File {
         place: Place::file(path),
-        message: format!("is not a Parquet file that can be read: {message}"),
-        help: Some(
-            "it may be truncated, or something else; make shards from images, CSV or IDX with `bovw import`"
-                .to_owned(),
+        message: format!(
+            "is a Parquet file with a damaged footer: {}",
+            without_prefix(&message)
         ),
+        help: Some("copy or make it again".to_owned()),
     }
 }
 
-/// The Parquet reader treats some broken footers with a panic; here that is an error like any other.
-fn no_panic<T>(
-    path: &Path,
-    read: impl FnOnce() -> parquet::errors::Result<T>,
+/// Calls a library that treats some broken files with a panic; here that is an error like any other.
+pub(super) fn no_panic<T, E: std::fmt::Display>(
+    call: impl FnOnce() -> Result<T, E>,
 ) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(read))
-        .map_err(|_| format!("the reader gave up on the footer of {}", path.display()))?
+    catch_unwind(AssertUnwindSafe(call))
+        .map_err(|panic| {
+            let message = panic_message(panic.as_ref());
+            format!("its reader met something that cannot be ({message})")
+        })?
         .map_err(|error| error.to_string())
 }
 

@@ -116,8 +116,8 @@ impl SampleWriter {
     }
 
     fn heap_bytes(&self) -> u64 {
-        // A growing vector has up to twice its length.
-        2 * (size_of_val(self.words.as_slice()) + size_of_val(self.index.as_slice())) as u64
+        // While a vector grows, one of its length and one of twice that exist.
+        3 * (size_of_val(self.words.as_slice()) + size_of_val(self.index.as_slice())) as u64
     }
 
     fn spill(&mut self) -> Result<()> {

@@ -139,21 +139,32 @@ pub fn learn_with(
 pub fn heap_bytes(k: usize, d: usize, params: &KMeansParams, threads: usize) -> u64 {
     let words = (k * d * 4) as u64;
     // Breathing has more words for a while.
-    let grown = k + breathe::n_added(k);
+    let (grown, breathing) = match params.algorithm {
+        Algorithm::Lloyd => (k + breathe::n_added(k), breathe::heap_bytes(k, d)),
+        Algorithm::MiniBatch => (k, 0),
+    };
     let pool = Pool::heap_bytes(init::pool_len(u64::MAX, k, d), d);
     let parts = pass::parts_bytes(grown, d).max(pass::parts_bytes(k, d));
     let worker = Scratch::heap_bytes(grown, d) + 256 * 8 + d as u64 * 16 + THREAD_BYTES;
     // Two restarts' words, the words that move, a copy, and the laid-out ones.
     let training = 4 * words + 2 * Words::heap_bytes(grown, d) + 32 * k as u64;
-    let steps = params.max_iter as u64 * (params.n_init as u64 + 1) * 16;
+    // Both may be as large as the job likes; what cannot be counted cannot fit either.
+    let (max_iter, n_init) = (params.max_iter as u64, params.n_init as u64);
+    let logs = n_init.saturating_mul(size_of::<RestartLog>() as u64);
+    // The words that breathing tries have a log of their own.
+    let steps = max_iter.saturating_mul(n_init.saturating_add(1));
+    let steps = steps.saturating_mul(16);
     let steps = match params.algorithm {
         Algorithm::Lloyd => steps,
         // A pass may be many batches; batches grow, so they are never more than this many in all.
-        Algorithm::MiniBatch => steps + params.n_init as u64 * mini_batch::MAX_STEPS as u64 * 16,
+        Algorithm::MiniBatch => {
+            steps.saturating_add(n_init.saturating_mul(mini_batch::MAX_STEPS as u64 * 16))
+        }
     };
     let reseeding = reseed::heap_bytes(k, d) + finish::heap_bytes(k, d);
-    let breathing = breathe::heap_bytes(k, d);
-    pool + parts + worker * threads as u64 + training + steps + reseeding + breathing
+    (pool + parts + worker * threads as u64 + training + reseeding + breathing)
+        .saturating_add(steps)
+        .saturating_add(logs)
 }
 
 /// What the runtime keeps for a thread, generously.

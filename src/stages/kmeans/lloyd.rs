@@ -7,10 +7,8 @@ use crate::kernel::kmeans::sums::Sums;
 /// Words move past the mean of their patches by this much: any rate below 2 lowers the inertia, and the slow valleys,
 /// where Lloyd spends most of its passes, take about half as many.
 const RATE: f64 = 1.8;
-/// Where restarts breathe, they settle to this gain, or to `tol` if that is larger ...
+/// Where restarts breathe, they settle to this gain, or to `tol` if that is larger; only the best goes on to `tol`.
 const BREATH_TOL: f64 = 1e-4;
-/// ... and only the best goes on, to a gain of this share of `tol`.
-const SETTLE_SHARE: f64 = 0.1;
 
 impl Training<'_> {
     pub(super) fn lloyd(&self, restart: usize, mut centroids: Vec<f32>) -> Result<Trained> {
@@ -32,8 +30,7 @@ impl Training<'_> {
         centroids: &mut [f32],
         log: &mut RestartLog,
     ) -> Result<()> {
-        let tol = self.params.tol * SETTLE_SHARE;
-        self.full_passes(restart, tol, centroids, log)?;
+        self.full_passes(restart, self.params.tol, centroids, log)?;
         log.final_inertia = self.tally(centroids)?.inertia_per_patch();
         Ok(())
     }

@@ -1,0 +1,259 @@
+//! The search against the float64 definition, on every instruction set of the machine.
+
+use super::*;
+use crate::kernel::grid::Grid;
+use crate::kernel::image::Pixels;
+use crate::kernel::naive;
+use crate::kernel::normalize::Normalize;
+use crate::kernel::rng::{Purpose, Stream};
+use proptest::prelude::*;
+
+/// One search, and everything it depends on.
+#[derive(Debug, Clone)]
+struct Case {
+    patch: PatchShape,
+    row_stride: u32,
+    scaling: Scaling,
+    pixels: Pixels,
+    offsets: Vec<u32>,
+    k: usize,
+    centroids: Vec<f32>,
+}
+
+/// Labels by every instruction set, checked against the law; how many were decided again by the best one.
+fn check(case: &Case) -> u64 {
+    let pixels = case.pixels.as_ref();
+    let (expected, _) = naive::nearest(
+        &case.centroids,
+        case.patch,
+        case.row_stride,
+        case.scaling,
+        pixels,
+        &case.offsets,
+    );
+    let mut again = 0;
+    for simd in Simd::available() {
+        let words = Words::new(&case.centroids, case.k, case.patch.len(), simd);
+        let mut scratch = Scratch::default();
+        let mut labels = vec![7; 3];
+        let image = Record {
+            image: 0,
+            scaling: case.scaling,
+            row_stride: case.row_stride,
+            offsets: &case.offsets,
+            pixels,
+        };
+        again = nearest(&words, case.patch, &image, &mut scratch, &mut labels);
+        assert_eq!(labels, expected, "{simd:?} of {case:?}");
+    }
+    again
+}
+
+fn shape() -> impl Strategy<Value = (PatchShape, u32, u32)> {
+    (1..9u32, 1..9u32, 0..14u32, 0..40u32).prop_map(|(height, width, more_rows, more_cols)| {
+        let patch = PatchShape { height, width };
+        (patch, height + more_rows, width + more_cols)
+    })
+}
+
+/// Pixels of every kind: whole numbers, a few levels (ties), bright with little contrast, huge, tiny, equal.
+fn pixels_of(kind: u8, n: usize, stream: &mut Stream) -> Pixels {
+    let mut draw =
+        |map: &dyn Fn(f64) -> f32| Pixels::F32((0..n).map(|_| map(stream.unit())).collect());
+    match kind {
+        0 => Pixels::U8((0..n).map(|_| stream.below(256) as u8).collect()),
+        1 => Pixels::U8((0..n).map(|_| stream.below(3) as u8).collect()),
+        2 => Pixels::U8(vec![stream.below(256) as u8; n]),
+        3 => draw(&|u| u as f32),
+        4 => draw(&|u| (1e6 + u) as f32),
+        5 => draw(&|u| ((u - 0.5) * 6e38) as f32),
+        6 => draw(&|u| (u * 1e-40) as f32),
+        7 => draw(&|u| (u * 1e19) as f32),
+        8 => draw(&|u| (u * 4.0).floor() as f32),
+        _ => draw(&|u| (10f64.powf(u * 70.0 - 40.0)) as f32),
+    }
+}
+
+/// Words of every kind: whole numbers (ties), reals, huge, tiny, and patches of the image itself.
+fn words_of(kind: u8, case: &Case, stream: &mut Stream) -> Vec<f32> {
+    let d = case.patch.len();
+    let mut words: Vec<f32> = (0..case.k * d)
+        .map(|_| match kind {
+            0 => stream.below(3) as f32,
+            1 => (stream.unit() * 4.0 - 2.0) as f32,
+            2 => ((stream.unit() - 0.5) * 6e38) as f32,
+            3 => (stream.unit() * 1e-42) as f32,
+            4 => (stream.unit() * 1e6 + 1e6) as f32,
+            _ => 0.0,
+        })
+        .collect();
+    if kind >= 5 && !case.offsets.is_empty() {
+        for word in words.chunks_exact_mut(d) {
+            let offset = case.offsets[stream.below(case.offsets.len() as u64) as usize];
+            let pixels = case.pixels.as_ref();
+            let values =
+                naive::patch_values(case.patch, case.row_stride, case.scaling, pixels, offset);
+            for (centre, value) in word.iter_mut().zip(values) {
+                *centre = (value as f32).clamp(f32::MIN, f32::MAX);
+            }
+        }
+    }
+    // Doubled words: the lower index must win.
+    for j in 1..case.k {
+        if stream.below(4) == 0 {
+            words.copy_within((j - 1) * d..j * d, j * d);
+        }
+    }
+    words
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    let kinds = (0..10u8, 0..7u8, 0..4u8);
+    (
+        shape(),
+        1..24usize,
+        kinds,
+        1..4u32,
+        0..80usize,
+        any::<u64>(),
+    )
+        .prop_map(
+            |((patch, height, width), k, (pixel_kind, word_kind, scaling), stride, n, seed)| {
+                let mut stream = Stream::new(seed, Purpose::Reseed, 0);
+                let pixels = pixels_of(pixel_kind, (height * width) as usize, &mut stream);
+                let grid = Grid::new(height, width, patch, stride).expect("fits");
+                let mut offsets = Vec::new();
+                grid.offsets_into(&mut offsets);
+                if n > 0 {
+                    let all = offsets.clone();
+                    offsets = (0..n)
+                        .map(|_| all[stream.below(all.len() as u64) as usize])
+                        .collect();
+                }
+                let scaling = match scaling {
+                    0 => Scaling::of(Normalize::None, pixels.as_ref()),
+                    1 => Scaling {
+                        centre: 100.0,
+                        scale: 1e-30,
+                    },
+                    _ => Scaling::of(Normalize::Image, pixels.as_ref()),
+                };
+                let mut case = Case {
+                    patch,
+                    row_stride: width,
+                    scaling,
+                    pixels,
+                    offsets,
+                    k,
+                    centroids: Vec::new(),
+                };
+                case.centroids = words_of(word_kind, &case, &mut stream);
+                case
+            },
+        )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #[test]
+    fn labels_are_those_of_float64_brute_force_on_every_instruction_set(case in case()) {
+        check(&case);
+    }
+}
+
+/// An image of noise and `k` words near its patches.
+fn ordinary(k: usize, patch: PatchShape, side: u32) -> Case {
+    let mut stream = Stream::new(1, Purpose::Reseed, k as u64);
+    let pixels = pixels_of(0, (side * side) as usize, &mut stream);
+    let mut offsets = Vec::new();
+    Grid::new(side, side, patch, 1)
+        .expect("fits")
+        .offsets_into(&mut offsets);
+    let scaling = Scaling::of(Normalize::Image, pixels.as_ref());
+    let mut case = Case {
+        patch,
+        row_stride: side,
+        scaling,
+        pixels,
+        offsets,
+        k,
+        centroids: Vec::new(),
+    };
+    let values = (0..k * patch.len()).map(|_| (stream.unit() * 4.0 - 2.0) as f32);
+    case.centroids = values.collect();
+    case
+}
+
+const SIX: PatchShape = PatchShape {
+    height: 6,
+    width: 6,
+};
+
+#[test]
+fn few_patches_of_an_ordinary_image_are_decided_again() {
+    let case = ordinary(50, SIX, 28);
+    let again = check(&case);
+    assert!(again * 100 < case.offsets.len() as u64, "{again}");
+}
+
+#[test]
+fn many_words_and_large_patches_change_nothing() {
+    check(&ordinary(1003, SIX, 28));
+    check(&ordinary(
+        20,
+        PatchShape {
+            height: 40,
+            width: 41,
+        },
+        41,
+    ));
+    check(&ordinary(
+        1,
+        PatchShape {
+            height: 28,
+            width: 28,
+        },
+        28,
+    ));
+}
+
+#[test]
+fn no_offsets_give_no_labels() {
+    let mut case = ordinary(3, SIX, 28);
+    case.offsets.clear();
+    assert_eq!(check(&case), 0);
+}
+
+#[test]
+fn a_blank_image_has_one_label_for_all_its_patches() {
+    let mut case = ordinary(9, SIX, 28);
+    case.pixels = Pixels::U8(vec![200; 28 * 28]);
+    case.scaling = Scaling::of(Normalize::Image, case.pixels.as_ref());
+    assert_eq!(check(&case), 0);
+}
+
+#[test]
+fn equidistant_words_go_to_the_lowest_index() {
+    let mut case = ordinary(2, SIX, 28);
+    case.pixels = Pixels::U8(vec![5; 28 * 28]);
+    case.scaling = Scaling {
+        centre: 0.0,
+        scale: 1.0,
+    };
+    case.centroids = [vec![6.0; 36], vec![4.0; 36]].concat();
+    assert_eq!(check(&case), case.offsets.len() as u64);
+}
+
+#[test]
+fn pixels_that_are_not_finite_are_left_to_the_law() {
+    let mut case = ordinary(5, SIX, 28);
+    let mut floats = vec![1.0f32; 28 * 28];
+    floats[100] = f32::NAN;
+    floats[300] = f32::INFINITY;
+    case.pixels = Pixels::F32(floats);
+    case.scaling = Scaling {
+        centre: 0.5,
+        scale: 2.0,
+    };
+    assert!(check(&case) > 0);
+}
