@@ -70,7 +70,7 @@ pub struct RestartLog {
     pub n_steps: usize,
     /// Passes over the sample that they amount to.
     pub passes: f64,
-    /// Whether training ended by itself, not by `max_iter`; where restarts breathe, only the best goes down to `tol`.
+    /// Whether training ended by itself, not by `max_iter`.
     pub converged: bool,
     /// Words that died and were seeded anew, each time counted.
     pub reseeded: usize,
@@ -189,7 +189,7 @@ impl Training<'_> {
     fn run(&self, preparation: Preparation) -> Result<Learned> {
         self.check_enough()?;
         let mut best = Vec::new();
-        let (mut best_restart, mut best_inertia) = (0, f64::INFINITY);
+        let mut best_inertia = f64::INFINITY;
         let mut restarts = Vec::with_capacity(self.params.n_init);
         for restart in 0..self.params.n_init {
             let mut trained = self.train(restart)?;
@@ -198,12 +198,8 @@ impl Training<'_> {
             if best.is_empty() || trained.log.final_inertia < best_inertia {
                 best_inertia = trained.log.final_inertia;
                 best = trained.centroids;
-                best_restart = restart;
             }
             restarts.push(trained.log);
-        }
-        if self.params.algorithm == Algorithm::Lloyd && self.breathes() {
-            self.settle(best_restart, &mut best, &mut restarts[best_restart])?;
         }
         let (centroids, tally) = self.finish(best)?;
         let vocabulary = Vocabulary {

@@ -16,8 +16,10 @@ use crate::kernel::kmeans::seeding::{PANEL, Pool};
 use crate::kernel::rng::{self, Purpose, Stream};
 use crate::kernel::sample::BLOCK_PATCHES;
 
-/// Breaths of one restart. With the passes below they cost at most as much as 40 full passes.
+/// Breaths of one restart. With the passes below they cost as much as 42 full passes at most, where a part is a sixth ...
 const BREATHS: usize = 12;
+/// ... and never more than this share of the passes that `max_iter` leaves: words must settle after them.
+const PASSES_SHARE: f64 = 0.5;
 /// Passes at most with the added words, and after as many are gone; fewer where a pass wins less than the share.
 const PASSES_IN: usize = 8;
 const PASSES_OUT: usize = 12;
@@ -145,7 +147,7 @@ impl Training<'_> {
             n_blocks,
             share,
             passes: 0.0,
-            max_passes: (self.params.max_iter as f64 - passes) / share,
+            max_passes: (self.params.max_iter as f64 - passes) * PASSES_SHARE / share,
         }
     }
 

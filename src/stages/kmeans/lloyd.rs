@@ -7,7 +7,7 @@ use crate::kernel::kmeans::sums::Sums;
 /// Words move past the mean of their patches by this much: any rate below 2 lowers the inertia, and the slow valleys,
 /// where Lloyd spends most of its passes, take about half as many.
 const RATE: f64 = 1.8;
-/// Where restarts breathe, they settle to this gain, or to `tol` if that is larger; only the best goes on to `tol`.
+/// Before and after breathing, words settle to this gain, or to `tol` if that is larger; then to `tol`.
 const BREATH_TOL: f64 = 1e-4;
 
 impl Training<'_> {
@@ -17,22 +17,9 @@ impl Training<'_> {
             let tol = self.params.tol.max(BREATH_TOL);
             self.full_passes(restart, tol, &mut centroids, &mut log)?;
             self.breathe(restart, tol, &mut centroids, &mut log)?;
-        } else {
-            self.full_passes(restart, self.params.tol, &mut centroids, &mut log)?;
         }
+        self.full_passes(restart, self.params.tol, &mut centroids, &mut log)?;
         Ok(Trained { centroids, log })
-    }
-
-    /// The last passes of the best restart, where restarts stopped early.
-    pub(super) fn settle(
-        &self,
-        restart: usize,
-        centroids: &mut [f32],
-        log: &mut RestartLog,
-    ) -> Result<()> {
-        self.full_passes(restart, self.params.tol, centroids, log)?;
-        log.final_inertia = self.tally(centroids)?.inertia_per_patch();
-        Ok(())
     }
 
     /// Full passes until nothing moves, a pass wins no more than the share `tol`, or `max_iter` is reached.

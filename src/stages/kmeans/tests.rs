@@ -258,7 +258,10 @@ fn four_clusters() -> Sample {
 
 #[test]
 fn breathing_finds_the_cluster_that_has_no_word_where_lloyd_is_stuck() {
-    let params = params(Algorithm::Lloyd, 4);
+    let params = KMeansParams {
+        max_iter: 300,
+        ..params(Algorithm::Lloyd, 4)
+    };
     with_training(&four_clusters(), &params, |training| {
         // One word between the first two clusters, two words on the last.
         let words: Vec<f32> = [40.0, 142.0, 241.0, 243.0]
@@ -285,6 +288,7 @@ fn breathing_never_raises_the_inertia() {
     for seed in 0..6 {
         let params = KMeansParams {
             seed,
+            max_iter: 300,
             ..params(Algorithm::Lloyd, 5 + 4 * seed as usize)
         };
         with_training(&ordinary(), &params, |training| {
