@@ -20,6 +20,10 @@ pub enum Purpose {
     Batches,
     /// Re-seeding of words that died; the index is the restart and the step.
     Reseed,
+    /// Which blocks breathing is tried on; the index is the restart.
+    BreathBlocks,
+    /// Words that breathing adds, and the patches they are chosen from; the index is the restart.
+    BreathWords,
 }
 
 /// A stream of random numbers.

@@ -4,6 +4,7 @@
 //! depends on the sample and the vocabulary alone, and parts are merged in order, so the words are the same bytes for
 //! any number of threads. Only the sample is large: nothing here may allocate in proportion to it.
 
+mod breathe;
 mod finish;
 mod init;
 mod lloyd;
@@ -63,7 +64,7 @@ impl Watch<'static> {
 pub struct RestartLog {
     /// Of the first words: over the whole sample for Lloyd, over the first batch for mini-batch.
     pub init_inertia: f64,
-    /// Of the words before each step, over that step's patches.
+    /// Of the words before each step, over that step's patches. Breaths are no steps: other words may follow.
     pub inertia: Vec<f64>,
     /// Steps taken.
     pub n_steps: usize,
@@ -137,15 +138,22 @@ pub fn learn_with(
 /// Upper bound on the heap bytes that [`learn`] allocates, the sample not counted.
 pub fn heap_bytes(k: usize, d: usize, params: &KMeansParams, threads: usize) -> u64 {
     let words = (k * d * 4) as u64;
+    // Breathing has more words for a while.
+    let (grown, breathing) = match params.algorithm {
+        Algorithm::Lloyd => (k + breathe::n_added(k), breathe::heap_bytes(k, d)),
+        Algorithm::MiniBatch => (k, 0),
+    };
     let pool = Pool::heap_bytes(init::pool_len(u64::MAX, k, d), d);
-    let parts = pass::parts_bytes(k, d);
-    let worker = Scratch::heap_bytes(k, d) + 256 * 8 + d as u64 * 16 + THREAD_BYTES;
+    let parts = pass::parts_bytes(grown, d).max(pass::parts_bytes(k, d));
+    let worker = Scratch::heap_bytes(grown, d) + 256 * 8 + d as u64 * 16 + THREAD_BYTES;
     // Two restarts' words, the words that move, a copy, and the laid-out ones.
-    let training = 4 * words + 2 * Words::heap_bytes(k, d) + 32 * k as u64;
+    let training = 4 * words + 2 * Words::heap_bytes(grown, d) + 32 * k as u64;
     // Both may be as large as the job likes; what cannot be counted cannot fit either.
     let (max_iter, n_init) = (params.max_iter as u64, params.n_init as u64);
     let logs = n_init.saturating_mul(size_of::<RestartLog>() as u64);
-    let steps = max_iter.saturating_mul(n_init).saturating_mul(16);
+    // The words that breathing tries have a log of their own.
+    let steps = max_iter.saturating_mul(n_init.saturating_add(1));
+    let steps = steps.saturating_mul(16);
     let steps = match params.algorithm {
         Algorithm::Lloyd => steps,
         // A pass may be many batches; batches grow, so they are never more than this many in all.
@@ -154,7 +162,7 @@ pub fn heap_bytes(k: usize, d: usize, params: &KMeansParams, threads: usize) -> 
         }
     };
     let reseeding = reseed::heap_bytes(k, d) + finish::heap_bytes(k, d);
-    (pool + parts + worker * threads as u64 + training + reseeding)
+    (pool + parts + worker * threads as u64 + training + reseeding + breathing)
         .saturating_add(steps)
         .saturating_add(logs)
 }
@@ -180,20 +188,20 @@ struct Trained {
 impl Training<'_> {
     fn run(&self, preparation: Preparation) -> Result<Learned> {
         self.check_enough()?;
-        let mut best: Option<Vec<f32>> = None;
+        let mut best = Vec::new();
         let mut best_inertia = f64::INFINITY;
         let mut restarts = Vec::with_capacity(self.params.n_init);
         for restart in 0..self.params.n_init {
             let mut trained = self.train(restart)?;
             let tally = self.tally(&trained.centroids)?;
             trained.log.final_inertia = tally.inertia_per_patch();
-            if best.is_none() || trained.log.final_inertia < best_inertia {
+            if best.is_empty() || trained.log.final_inertia < best_inertia {
                 best_inertia = trained.log.final_inertia;
-                best = Some(trained.centroids);
+                best = trained.centroids;
             }
             restarts.push(trained.log);
         }
-        let (centroids, tally) = self.finish(best.unwrap_or_default())?;
+        let (centroids, tally) = self.finish(best)?;
         let vocabulary = Vocabulary {
             preparation,
             centroids,
@@ -215,7 +223,7 @@ impl Training<'_> {
     }
 
     fn words(&self, centroids: &[f32]) -> Words {
-        Words::new(centroids, self.params.k, self.d(), self.simd)
+        Words::new(centroids, centroids.len() / self.d(), self.d(), self.simd)
     }
 
     fn d(&self) -> usize {

@@ -1,6 +1,7 @@
 //! k-means over sampled patches, as pure steps; the loop over threads and time is the k-means stage's.
 
 pub mod permutation;
+pub mod removal;
 pub mod seeding;
 pub mod sums;
 pub mod values;

@@ -104,7 +104,7 @@ pub fn bits_of(word: &[f32]) -> Box<[u32]> {
 
 /// Squared distances of one panel (`[d][PANEL]`) to a word.
 #[inline(always)]
-fn panel_distances(panel: &[f32], word: &[f32]) -> [f32; PANEL] {
+pub(super) fn panel_distances(panel: &[f32], word: &[f32]) -> [f32; PANEL] {
     let mut sums = [0.0f32; PANEL];
     for (row, &centre) in panel.as_chunks::<PANEL>().0.iter().zip(word) {
         for lane in 0..PANEL {

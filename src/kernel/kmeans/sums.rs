@@ -92,6 +92,7 @@ impl Sums {
     }
 
     /// Moves each word towards the mean of its patches, by the share `rate(j, count)`; those without patches stay.
+    /// A rate between 1 and 2 goes past the mean, which lowers the inertia too.
     /// Returns whether any value changed.
     pub fn move_words(
         &self,
@@ -109,11 +110,8 @@ impl Sums {
             for (centre, sum) in word.iter_mut().zip(&self.values[j * d..][..d]) {
                 let old = f64::from(*centre);
                 let mean = sum / count as f64;
-                let new = if rate >= 1.0 {
-                    mean
-                } else {
-                    old + rate * (mean - old)
-                } as f32;
+                // At rate 1 this is the mean itself.
+                let new = (mean + (1.0 - rate) * (old - mean)) as f32;
                 moved |= new.to_bits() != centre.to_bits();
                 *centre = new;
             }

@@ -17,7 +17,7 @@ const POOL_PATCHES_MIN: usize = 1 << 14;
 /// ... nor more than fit these bytes, unless that is less than two for each word.
 const POOL_BYTES: usize = 64 << 20;
 /// Panels that one thread takes together.
-const PART_PANELS: usize = 32;
+pub(super) const PART_PANELS: usize = 32;
 
 /// Patches that the first words are chosen from.
 pub(super) fn pool_len(n_patches: u64, k: usize, d: usize) -> usize {
@@ -37,19 +37,29 @@ impl Training<'_> {
         let mut stream = Stream::new(seed, Purpose::InitWords, restart as u64);
         match self.params.init {
             Init::Random => Ok(pool.distinct(k)),
-            Init::PlusPlus => self.plus_plus(&pool, &mut stream),
+            Init::PlusPlus => self.plus_plus(&pool, &mut stream, Vec::new(), k),
         }
     }
 
-    /// Greedy k-means++: of `2 + ln k` patches drawn in proportion to their squared distance, the best becomes a word.
-    fn plus_plus(&self, pool: &Pool, stream: &mut Stream) -> Result<Vec<f32>> {
-        let (k, d) = (self.params.k, self.d());
+    /// Greedy k-means++ from the `words` that there are to `k`: of `2 + ln k` patches drawn in proportion to their squared
+    /// distance, the best becomes a word.
+    pub(super) fn plus_plus(
+        &self,
+        pool: &Pool,
+        stream: &mut Stream,
+        mut words: Vec<f32>,
+        k: usize,
+    ) -> Result<Vec<f32>> {
+        let d = self.d();
         let n_trials = 2 + (k as f64).ln() as usize;
         let mut nearest2 = pool.no_distances();
-        let mut words = Vec::with_capacity(k * d);
         let mut part_sums: Vec<f64> = Vec::new();
+        if !words.is_empty() {
+            part_sums = take_words(pool, &mut nearest2, d, &words);
+        }
+        words.reserve_exact(k * d - words.len());
         let mut candidates = Vec::with_capacity(n_trials * d);
-        for j in 0..k {
+        for j in words.len() / d..k {
             self.check_stop()?;
             candidates.clear();
             if j == 0 {
@@ -69,16 +79,26 @@ impl Training<'_> {
             let (best, sums) = best_candidate(pool, &nearest2, d, &candidates);
             part_sums = sums;
             let word = &candidates[best * d..][..d];
-            nearest2
-                .par_chunks_mut(PART_PANELS * PANEL)
-                .enumerate()
-                .for_each(|(part, nearest2)| {
-                    take_word(pool.panels(part * PART_PANELS, PART_PANELS), nearest2, word);
-                });
+            take_words(pool, &mut nearest2, d, word);
             words.extend_from_slice(word);
         }
         Ok(words)
     }
+}
+
+/// Takes `words` among the words; the inertia that is left in each part.
+fn take_words(pool: &Pool, nearest2: &mut [f32], d: usize, words: &[f32]) -> Vec<f64> {
+    nearest2
+        .par_chunks_mut(PART_PANELS * PANEL)
+        .enumerate()
+        .map(|(part, nearest2)| {
+            let panels = pool.panels(part * PART_PANELS, PART_PANELS);
+            for word in words.chunks_exact(d) {
+                take_word(panels, nearest2, word);
+            }
+            nearest2.iter().map(|&distance| f64::from(distance)).sum()
+        })
+        .collect()
 }
 
 /// The candidate that leaves the least inertia, the first among equals, and the inertia it leaves in each part.

@@ -56,7 +56,7 @@ impl Training<'_> {
         n_blocks: u64,
         block_at: impl Fn(u64) -> u64 + Sync,
     ) -> Result<Sums> {
-        let empty = || Sums::new(self.params.k, self.d());
+        let empty = || Sums::new(centroids.len() / self.d(), self.d());
         self.pass(centroids, n_blocks, block_at, empty)
     }
 
@@ -77,11 +77,11 @@ impl Training<'_> {
         empty: impl Fn() -> T + Sync,
     ) -> Result<T> {
         let words = self.words(centroids);
-        let parts = self.parts(n_blocks);
+        let parts = self.parts(n_blocks, centroids.len() / self.d());
         let gathered: Result<Vec<T>> = parts
             .into_par_iter()
             .with_max_len(1)
-            .map(|part| self.part(centroids, &words, part, &block_at, empty()))
+            .map(|part| self.pass_part(centroids, &words, part, &block_at, empty()))
             .collect();
         let mut all = empty();
         for part in gathered? {
@@ -91,10 +91,10 @@ impl Training<'_> {
     }
 
     /// Splits a pass. The number of parts is a function of the pass and the vocabulary, never of the threads.
-    fn parts(&self, n_blocks: u64) -> Vec<Range<u64>> {
-        let by_work = n_blocks * BLOCK_PATCHES as u64 / (PATCHES_PER_WORD * self.params.k as u64);
+    fn parts(&self, n_blocks: u64, k: usize) -> Vec<Range<u64>> {
+        let by_work = n_blocks * BLOCK_PATCHES as u64 / (PATCHES_PER_WORD * k as u64);
         let n = by_work
-            .clamp(MIN_PARTS, most_parts(self.params.k, self.d()))
+            .clamp(MIN_PARTS, most_parts(k, self.d()))
             .min(n_blocks)
             .max(1);
         (0..n)
@@ -102,7 +102,7 @@ impl Training<'_> {
             .collect()
     }
 
-    fn part<T: Tally>(
+    fn pass_part<T: Tally>(
         &self,
         centroids: &[f32],
         words: &Words,

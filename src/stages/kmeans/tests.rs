@@ -225,22 +225,98 @@ fn a_pass_is_a_naive_lloyd_step() {
 }
 
 #[test]
-fn lloyd_never_raises_the_inertia() {
-    let params = KMeansParams {
-        tol: 0.0,
-        ..params(Algorithm::Lloyd, 12)
-    };
-    let learned = ordinary()
-        .learn(&params, 2, Simd::detect())
-        .expect("learns");
-    for log in &learned.restarts {
-        assert_eq!(log.reseeded, 0);
-        assert!(log.n_steps > 3);
-        for pair in log.inertia.windows(2) {
-            assert!(pair[1] <= pair[0] * (1.0 + 1e-9), "{:?}", log.inertia);
+fn a_full_pass_never_raises_the_inertia() {
+    let params = params(Algorithm::Lloyd, 12);
+    with_training(&ordinary(), &params, |training| {
+        for restart in 0..3 {
+            let mut words = training.first_words(restart).expect("words");
+            let mut log = RestartLog::new();
+            training
+                .full_passes(restart, 0.0, &mut words, &mut log)
+                .expect("passes");
+            assert_eq!(log.reseeded, 0);
+            assert!(log.n_steps > 3);
+            for pair in log.inertia.windows(2) {
+                assert!(pair[1] <= pair[0] * (1.0 + 1e-9), "{:?}", log.inertia);
+            }
         }
-        assert!(log.final_inertia <= log.init_inertia);
+    });
+}
+
+/// Images of four grey levels with a little noise: four clusters of patches, far apart.
+fn four_clusters() -> Sample {
+    let images: Vec<Pixels> = (0..40)
+        .map(|image| {
+            let level = [20, 60, 140, 240][image % 4];
+            let mut stream = Stream::new(9, Purpose::Reseed, image as u64);
+            let pixels = (0..SIDE * SIDE).map(|_| level + stream.below(5) as u8);
+            Pixels::U8(pixels.collect())
+        })
+        .collect();
+    Sample::of(&images, Normalize::None)
+}
+
+#[test]
+fn breathing_finds_the_cluster_that_has_no_word_where_lloyd_is_stuck() {
+    let params = KMeansParams {
+        max_iter: 300,
+        ..params(Algorithm::Lloyd, 4)
+    };
+    with_training(&four_clusters(), &params, |training| {
+        // One word between the first two clusters, two words on the last.
+        let words: Vec<f32> = [40.0, 142.0, 241.0, 243.0]
+            .iter()
+            .flat_map(|&level| vec![level; PATCH.len()])
+            .collect();
+        let mut stuck = words.clone();
+        let mut log = RestartLog::new();
+        training
+            .full_passes(0, 0.0, &mut stuck, &mut log)
+            .expect("passes");
+        let stuck = training.tally(&stuck).expect("tally").inertia_per_patch();
+        let trained = training.lloyd(0, words).expect("trains");
+        let tally = training.tally(&trained.centroids).expect("tally");
+        // The variance of five levels is 2.
+        assert!(stuck > 1000.0, "{stuck}");
+        assert!(tally.inertia_per_patch() < 2.1 * PATCH.len() as f64);
+        assert!(tally.counts.iter().all(|&count| count == 10 * 67));
+    });
+}
+
+#[test]
+fn breathing_never_raises_the_inertia() {
+    for seed in 0..6 {
+        let params = KMeansParams {
+            seed,
+            max_iter: 300,
+            ..params(Algorithm::Lloyd, 5 + 4 * seed as usize)
+        };
+        with_training(&ordinary(), &params, |training| {
+            assert!(training.breathes());
+            let mut words = training.first_words(0).expect("words");
+            let mut log = RestartLog::new();
+            training
+                .full_passes(0, 1e-4, &mut words, &mut log)
+                .expect("passes");
+            let before = training.tally(&words).expect("tally").inertia_per_patch();
+            training
+                .breathe(0, 1e-4, &mut words, &mut log)
+                .expect("breathes");
+            let after = training.tally(&words).expect("tally").inertia_per_patch();
+            assert!(after <= before, "{after} {before}");
+            assert_eq!(words.len(), params.k * PATCH.len());
+            assert!(log.passes <= params.max_iter as f64 + 1e-9);
+            assert_eq!(log.n_steps, log.inertia.len());
+        });
     }
+}
+
+#[test]
+fn many_words_for_few_patches_do_not_breathe() {
+    let params = params(Algorithm::Lloyd, 100);
+    with_training(&ordinary(), &params, |training| {
+        assert!(!training.breathes());
+    });
 }
 
 #[test]
