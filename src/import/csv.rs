@@ -18,6 +18,7 @@ use super::shards::{Label, Labels, ShardWriter, check_target};
 use super::source::{Source, read_error};
 use super::{MAX_CLASSES, Summary, Target, Watch, grey, numbered_classes};
 use crate::error::{Error, Result};
+use crate::shard::detect::LABEL_NAMES;
 
 /// The longest row: more than any image of a sensible size takes, so beyond it a quote was left open.
 pub const MAX_ROW_BYTES: u64 = 16 << 20;
@@ -25,8 +26,6 @@ pub const MAX_ROW_BYTES: u64 = 16 << 20;
 pub const MAX_LABEL_BYTES: usize = 1024;
 /// Rows that are looked at to find the label column.
 const SNIFF_ROWS: usize = 100;
-/// Names, in lower case, by which a label column is known.
-const LABEL_NAMES: [&str; 5] = ["label", "class", "target", "y", "labels"];
 /// The fewest columns that may be taken for a header because they count up by one, as pandas numbers its columns.
 const MIN_COUNTING_COLUMNS: usize = 16;
 

@@ -5,7 +5,7 @@
 //! end. Memory is bounded by one row group. It must never leave a file behind, temporary or not, unless all are whole.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,15 +15,16 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
-use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
-use serde_json::json;
 use tempfile::{NamedTempFile, TempPath};
 
 use super::Target;
 use crate::error::{Error, Result};
+use crate::shard::hugging_face::{self, Features};
+use crate::shard::vocabulary::created_by;
+use crate::shard::whole::{self, sync_dir, write_error};
 
 /// The most rows in a row group, so that a sample of rows can skip the others.
 pub const ROW_GROUP_MAX_ROWS: usize = 1000;
@@ -35,8 +36,6 @@ pub const SHARD_MAX_BYTES: u64 = 512 << 20;
 pub const MAX_IMAGE_BYTES: usize = 256 << 20;
 /// The longest shard name prefix; with the numbers it stays under the 255 bytes that file systems allow.
 pub const MAX_NAME_BYTES: usize = 200;
-/// The metadata key under which Hugging Face's `datasets` finds the columns' types.
-const HUGGINGFACE_KEY: &str = "huggingface";
 /// Digits of a shard number, unless there are more shards than that.
 const NUMBER_DIGITS: usize = 5;
 
@@ -256,7 +255,7 @@ impl Pending {
         let label = label.map(|data_type| Field::new("label", data_type, true));
         let fields: Fields = [Some(image), label].into_iter().flatten().collect();
         // pyarrow takes the metadata from the Arrow schema where a file has one, others from the file: both get it.
-        let metadata = HashMap::from([(HUGGINGFACE_KEY.to_owned(), huggingface_info(labels))]);
+        let metadata = HashMap::from([(hugging_face::KEY.to_owned(), features(labels).to_text())]);
         Arc::new(Schema::new(fields).with_metadata(metadata))
     }
 
@@ -311,10 +310,11 @@ fn image_fields() -> Fields {
 fn writer_properties(labels: &Labels) -> WriterProperties {
     let mut builder = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_created_by(created_by())
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_key_value_metadata(Some(vec![KeyValue::new(
-            HUGGINGFACE_KEY.to_owned(),
-            huggingface_info(labels),
+            hugging_face::KEY.to_owned(),
+            features(labels).to_text(),
         )]));
     for leaf in ["bytes", "path"] {
         let column = ColumnPath::new(vec!["image".to_owned(), leaf.to_owned()]);
@@ -327,18 +327,18 @@ fn writer_properties(labels: &Labels) -> WriterProperties {
     builder.build()
 }
 
-/// The value of the `huggingface` key, from which `datasets` restores the images and the names of the classes.
-fn huggingface_info(labels: &Labels) -> String {
-    let mut features = json!({ "image": { "_type": "Image" } });
-    match labels {
-        Labels::None => {}
-        Labels::Classes(names) => {
-            features["label"] = json!({ "names": names, "_type": "ClassLabel" });
-        }
-        Labels::Numbers => features["label"] = json!({ "dtype": "int64", "_type": "Value" }),
-        Labels::Text => features["label"] = json!({ "dtype": "string", "_type": "Value" }),
-    }
-    json!({ "info": { "features": features } }).to_string()
+/// From which `datasets` restores the images and the names of the classes.
+fn features(labels: &Labels) -> Features {
+    let mut features = Features::default();
+    features.insert("image", hugging_face::image_feature());
+    let label = match labels {
+        Labels::None => return features,
+        Labels::Classes(names) => hugging_face::class_label_feature(names),
+        Labels::Numbers => hugging_face::value_feature("int64"),
+        Labels::Text => hugging_face::value_feature("string"),
+    };
+    features.insert("label", label);
+    features
 }
 
 fn open_shard(
@@ -349,27 +349,12 @@ fn open_shard(
     let prefix = format!(".{}-", target.name);
     let mut builder = tempfile::Builder::new();
     builder.prefix(&prefix).suffix(".parquet.tmp");
-    // A temporary file is private by default; a shard is as readable as any other file that the user makes.
-    #[cfg(unix)]
-    let mode: fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-    #[cfg(unix)]
-    builder.permissions(mode);
+    builder.permissions(whole::permissions());
     let file = builder
         .tempfile_in(&target.out)
         .map_err(|source| Error::io(&target.out, "make a file", source))?;
     ArrowWriter::try_new(file, schema.clone(), Some(properties.clone()))
         .map_err(|e| write_error(&target.out, e))
-}
-
-fn write_error(out: &Path, error: ParquetError) -> Error {
-    let source = match error {
-        ParquetError::External(inner) => match inner.downcast::<std::io::Error>() {
-            Ok(io) => *io,
-            Err(other) => std::io::Error::other(other),
-        },
-        other => std::io::Error::other(other),
-    };
-    Error::io(out, "write a shard", source)
 }
 
 /// Renames the finished files, which are on the disk already, in order; then removes the shards that they replace.
@@ -512,16 +497,6 @@ impl Drop for CreatedDirs {
             let _ = fs::remove_dir(dir);
         }
     }
-}
-
-fn sync_dir(dir: &Path) -> Result<()> {
-    // Windows cannot open a folder as a file; it has no such call.
-    if cfg!(unix) {
-        File::open(dir)
-            .and_then(|dir| dir.sync_all())
-            .map_err(|source| Error::io(dir, "sync the folder", source))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -236,7 +236,7 @@ fn from_job(path: &Path, base_dir: &Path) -> String {
         .to_string()
 }
 
-/// Outputs must not be inputs of the next run: refuses a directory that holds inputs or whose files a glob would match.
+/// Refuses a directory that holds inputs, by whatever links; globs that would find outputs were refused with the job.
 pub fn check_apart(job: &Job, input: &InputSet) -> Result<()> {
     let help = "choose an output.dir that no glob of input.files reaches";
     let dir = job
@@ -255,32 +255,6 @@ pub fn check_apart(job: &Job, input: &InputSet) -> Result<()> {
                 path.display()
             );
             return Err(Error::setting("output.dir", message, help));
-        }
-    }
-    for pattern in &job.input.files {
-        let Ok(compiled) = glob::Pattern::new(pattern) else {
-            continue;
-        };
-        let name = &input.shards[0].name;
-        let outputs = [
-            format!("{FEATURES_DIR}/{name}.parquet"),
-            VOCABULARY_FILE.to_owned(),
-        ];
-        for output in outputs {
-            let path = job.output.dir.join(output);
-            if compiled.matches_path_with(
-                &path,
-                glob::MatchOptions {
-                    require_literal_separator: true,
-                    ..glob::MatchOptions::new()
-                },
-            ) {
-                let message = format!(
-                    "input.files \"{pattern}\" would match the output {}",
-                    path.display()
-                );
-                return Err(Error::setting("output.dir", message, help));
-            }
         }
     }
     Ok(())

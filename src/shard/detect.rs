@@ -13,7 +13,7 @@ use crate::error::{Error, Place, Result};
 use crate::job::{DEFAULT_MAX_PIXELS, RawShape};
 
 /// Names that a label column may have, in order of preference.
-const LABEL_NAMES: [&str; 7] = [
+pub const LABEL_NAMES: [&str; 7] = [
     "label",
     "labels",
     "class",

@@ -20,8 +20,8 @@ use parquet::schema::types::ColumnPath;
 
 use super::hugging_face::{self, Features};
 use super::vocabulary::created_by;
-use super::whole::{WholeFile, WholeWriter};
-use crate::error::{Error, Result};
+use super::whole::{WholeFile, WholeWriter, write_error};
+use crate::error::Result;
 
 /// The footer's key with a file's provenance.
 pub const KEY: &str = "bovw.features";
@@ -300,17 +300,6 @@ pub(super) fn with_metadata(schema: &Schema, key_values: &[KeyValue]) -> SchemaR
         .map(|entry| (entry.key.clone(), entry.value.clone().unwrap_or_default()))
         .collect();
     Arc::new(Schema::new_with_metadata(schema.fields().clone(), metadata))
-}
-
-fn write_error(path: &Path, error: parquet::errors::ParquetError) -> Error {
-    use parquet::errors::ParquetError;
-    match error {
-        ParquetError::External(source) => match source.downcast::<std::io::Error>() {
-            Ok(source) => Error::io(path, "write", *source),
-            Err(source) => Error::file(path, format!("cannot be written: {source}")),
-        },
-        other => Error::file(path, format!("cannot be written: {other}")),
-    }
 }
 
 fn values_of(chunk: &RecordBatch) -> &[f32] {

@@ -71,6 +71,16 @@ pub fn value_feature(dtype: &str) -> Value {
     json!({"dtype": dtype, "_type": "Value"})
 }
 
+/// The feature of image columns.
+pub fn image_feature() -> Value {
+    json!({"_type": "Image"})
+}
+
+/// The feature of class labels with these names.
+pub fn class_label_feature(names: &[String]) -> Value {
+    json!({"names": names, "_type": "ClassLabel"})
+}
+
 /// A feature of vectors of `n` float32.
 pub fn vector_feature(n: usize) -> Value {
     json!({"feature": value_feature("float32"), "length": n, "_type": "List"})

@@ -20,7 +20,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use super::features::with_metadata;
 use super::hugging_face::{self, Features};
 use super::read::{Shard, Wanted};
-use super::whole::{WholeFile, WholeWriter};
+use super::whole::{WholeFile, WholeWriter, write_error};
 use crate::error::{Error, Place, Result};
 use crate::job::Io;
 use crate::kernel::grid::PatchShape;
@@ -98,7 +98,7 @@ pub fn write(path: &Path, vocabulary: &Vocabulary, job: &serde_json::Value) -> R
         .build();
 
     let file = WholeWriter::create(path)?;
-    let failed = |error| Error::file(path, format!("cannot be written: {error}"));
+    let failed = |error| write_error(path, error);
     let batch = record_batch(vocabulary);
     let schema = with_metadata(&batch.schema(), &key_values);
     let mut writer = ArrowWriter::try_new(file, schema, Some(properties)).map_err(failed)?;

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use parquet::errors::ParquetError;
 use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
@@ -115,6 +116,17 @@ pub fn remove_leftovers(dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The error of a Parquet writer. What the system said of the file below, a full disk above all, is told as that.
+pub fn write_error(path: &Path, error: ParquetError) -> Error {
+    match error {
+        ParquetError::External(source) => match source.downcast::<io::Error>() {
+            Ok(source) => Error::io(path, "write", *source),
+            Err(source) => Error::file(path, format!("cannot be written: {source}")),
+        },
+        other => Error::file(path, format!("cannot be written: {other}")),
+    }
+}
+
 fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
@@ -122,15 +134,15 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
-/// A rename is on disk only once its folder is.
-fn sync_dir(dir: &Path) -> Result<()> {
+/// Syncs a folder: a rename is on disk only once its folder is.
+pub fn sync_dir(dir: &Path) -> Result<()> {
     File::open(dir)
         .and_then(|dir| dir.sync_all())
         .map_err(|source| Error::io(dir, "sync", source))
 }
 
 /// Temporary files are private by default; outputs are as readable as the user's umask lets them be.
-fn permissions() -> fs::Permissions {
+pub fn permissions() -> fs::Permissions {
     use std::os::unix::fs::PermissionsExt;
     fs::Permissions::from_mode(0o666)
 }
