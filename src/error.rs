@@ -69,7 +69,7 @@ pub enum Error {
         reason: String,
     },
     /// Finished, with more bad images than `input.max_bad` allows.
-    #[error("{bad} of {total} images are bad, more than input.max_bad = {allowed} allows; see bad_images in {}", manifest.display())]
+    #[error("{bad} of {total} images are bad, more than input.max_bad = {allowed} allows; {} lists them", list.display())]
     TooManyBad {
         /// Bad images.
         bad: u64,
@@ -77,8 +77,8 @@ pub enum Error {
         total: u64,
         /// The limit, as the job has it.
         allowed: String,
-        /// Where they are listed.
-        manifest: PathBuf,
+        /// The folder where they are listed.
+        list: PathBuf,
     },
     /// The operating system refused.
     #[error("{}: cannot {action}: {source}{}", path.display(), io_help(action, source))]

@@ -952,6 +952,44 @@ fn drop_leaves_bad_rows_out_and_lists_them() {
 }
 
 #[test]
+fn every_bad_image_is_listed_however_many_there_are() {
+    let mut column = pngs(&pictures(12, 8, 8));
+    column.resize(2012, None);
+    let scene = Scene::with(&Shard::new().column("image", image_structs(column)));
+    scene.run(&["input.on_bad_image = 'drop'"]).ok();
+    let list = fs::read_to_string(scene.path("out/bad_images/a.jsonl")).unwrap();
+    let rows: Vec<u64> = list
+        .lines()
+        .map(|line| {
+            let image: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert_eq!(image["reason"], "the image is null");
+            image["row"].as_u64().unwrap()
+        })
+        .collect();
+    assert_eq!(rows, (12..2012).collect::<Vec<u64>>());
+    let manifest = scene.manifest();
+    assert_eq!(manifest["counts"]["bad_images"], 2000);
+    assert_eq!(manifest["counts"]["rows"], 12);
+    assert_eq!(manifest["bad_images"].as_array().unwrap().len(), 1000);
+    let outputs = manifest["outputs"].as_array().unwrap();
+    assert!(
+        outputs
+            .iter()
+            .any(|output| output["path"] == "bad_images/a.jsonl")
+    );
+    assert_no_temporary_files(&scene);
+    // Starting over from good images alone takes the old list away.
+    scene.file("data/a.parquet", "");
+    good().write(&scene.path("data/a.parquet"));
+    let args = [
+        scene.run_args(&["input.on_bad_image = 'drop'"]),
+        vec!["--fresh".to_owned()],
+    ];
+    scene.bovw(&args.concat()).ok();
+    assert!(!scene.path("out/bad_images/a.jsonl").exists());
+}
+
+#[test]
 fn bad_images_change_no_other_rows() {
     let vectors = |how: &str| {
         let scene = Scene::with(&three_bad());
@@ -1000,7 +1038,7 @@ fn more_bad_images_than_allowed_end_with_3_and_all_outputs() {
     }
     let scene = Scene::with(&three_bad());
     let sets = ["input.on_bad_image = 'zero'", "input.max_bad = 0.2"];
-    assert_snapshot!(failed(&scene, 3, &sets), @"error: 3 of 12 images are bad, more than input.max_bad = 0.2 allows; see bad_images in DIR/out/manifest.json");
+    assert_snapshot!(failed(&scene, 3, &sets), @"error: 3 of 12 images are bad, more than input.max_bad = 0.2 allows; DIR/out/bad_images lists them");
 }
 
 // ---- Again

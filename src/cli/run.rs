@@ -5,7 +5,7 @@ use std::path::Path;
 use bovw::job::Job;
 use bovw::passes::progress::{Event, Progress, Watch};
 use bovw::passes::run::{self, Outcome};
-use bovw::shard::manifest::{FEATURES_DIR, Manifest, VOCABULARY_FILE};
+use bovw::shard::manifest::{BAD_IMAGES_DIR, FEATURES_DIR, Manifest, VOCABULARY_FILE};
 use bovw::{Error, Result};
 use serde_json::json;
 
@@ -151,7 +151,7 @@ fn bad_images(manifest: &Manifest) -> String {
         ));
     }
     if n > MAX_SHOWN_BAD as u64 {
-        lines.push("more of them: bad_images in manifest.json".to_owned());
+        lines.push(format!("all of them: {BAD_IMAGES_DIR}/*.jsonl"));
     }
     lines.join("\n")
 }

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::job::{Job, MaxBad, VocabularySource, resolved};
 use crate::kernel::vocabulary::Vocabulary;
 use crate::shard::manifest::{
-    Counts, FORMAT, FeaturesFile, MANIFEST_FILE, Manifest, ManifestBadImage, ManifestInput,
+    BAD_IMAGES_DIR, Counts, FORMAT, FeaturesFile, Manifest, ManifestBadImage, ManifestInput,
     ManifestOutput, State, Tally, VOCABULARY_FILE,
 };
 use crate::shard::vocabulary;
@@ -233,7 +233,7 @@ fn manifest(plan: &Plan, vocabulary: &Vocabulary, state: State, run: Value) -> M
     let mut tally = Tally::default();
     let mut outputs = Vec::new();
     let mut bad_images = Vec::new();
-    let mut n_bad = 0;
+    let (mut n_bad, mut n_rows) = (0, 0);
     if let Some(file) = state.vocabulary {
         outputs.push(ManifestOutput {
             path: VOCABULARY_FILE.to_owned(),
@@ -258,11 +258,13 @@ fn manifest(plan: &Plan, vocabulary: &Vocabulary, state: State, run: Value) -> M
             input,
             blake3: features.input_blake3,
         });
+        n_rows += features.rows;
         outputs.push(ManifestOutput {
             path: features.path,
             rows: features.rows,
             file: features.file,
         });
+        outputs.extend(features.bad_list);
     }
     Manifest {
         format: FORMAT,
@@ -272,7 +274,7 @@ fn manifest(plan: &Plan, vocabulary: &Vocabulary, state: State, run: Value) -> M
         counts: Counts {
             tally,
             bad_images: n_bad,
-            rows: outputs.iter().skip(1).map(|output| output.rows).sum(),
+            rows: n_rows,
             words: vocabulary.k() as u64,
         },
         inputs,
@@ -297,6 +299,6 @@ fn check_bad(job: &Job, manifest: &Manifest) -> Result<()> {
         bad,
         total,
         allowed,
-        manifest: job.output.dir.join(MANIFEST_FILE),
+        list: job.output.dir.join(BAD_IMAGES_DIR),
     })
 }

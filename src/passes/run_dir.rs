@@ -10,8 +10,8 @@ use crate::job::{Io, Job, VocabularySource, resolved};
 use crate::shard::features;
 use crate::shard::input::InputSet;
 use crate::shard::manifest::{
-    FEATURES_DIR, FORMAT, InputState, MANIFEST_FILE, Manifest, STATE_FILE, State, VOCABULARY_FILE,
-    hash_file,
+    BAD_IMAGES_DIR, FEATURES_DIR, FORMAT, InputState, MANIFEST_FILE, Manifest, STATE_FILE, State,
+    VOCABULARY_FILE, hash_file,
 };
 use crate::shard::read::Shard;
 use crate::shard::whole;
@@ -49,8 +49,12 @@ impl RunDir {
         }
         let found = dir.find(plan)?;
         whole::create_dir(&dir.path.join(FEATURES_DIR))?;
-        whole::remove_leftovers(&dir.path)?;
-        whole::remove_leftovers(&dir.path.join(FEATURES_DIR))?;
+        for folder in ["", FEATURES_DIR, BAD_IMAGES_DIR] {
+            let folder = dir.path.join(folder);
+            if folder.is_dir() {
+                whole::remove_leftovers(&folder)?;
+            }
+        }
         Ok((dir, found))
     }
 
@@ -159,7 +163,10 @@ impl RunDir {
     fn clear(&self) -> Result<()> {
         let mut files: Vec<String> = Vec::new();
         if let Some(state) = State::read(&self.path)? {
-            files.extend(state.features.into_values().map(|file| file.path));
+            for file in state.features.into_values() {
+                files.push(file.path);
+                files.extend(file.bad_list.map(|list| list.path));
+            }
             files.extend(state.vocabulary.map(|_| VOCABULARY_FILE.to_owned()));
         }
         if let Some(manifest) = Manifest::read(&self.path)? {

@@ -27,8 +27,11 @@ pub const STATE_FILE: &str = ".bovw-state.json";
 /// Version of both formats.
 pub const FORMAT: u32 = 1;
 
-/// Bad images that are listed for one shard, at most; all of them are counted.
-pub const MAX_LISTED_BAD: usize = 10_000;
+/// The folder of lists of bad images in a run's directory: a file for each shard that has some, a line of JSON an image.
+pub const BAD_IMAGES_DIR: &str = "bad_images";
+
+/// Bad images of one shard that the manifest repeats, at most.
+pub const MAX_REPEATED_BAD: usize = 1000;
 
 /// A run that is under way or was interrupted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,7 +79,9 @@ pub struct FeaturesFile {
     pub tally: Tally,
     /// Number of bad images.
     pub n_bad: u64,
-    /// Bad images, the first [`MAX_LISTED_BAD`] of them.
+    /// The list of bad images, if there are some.
+    pub bad_list: Option<ManifestOutput>,
+    /// The first [`MAX_REPEATED_BAD`] of them.
     pub bad_images: Vec<BadImage>,
     /// BLAKE3 of the input file, in hex.
     pub input_blake3: String,
@@ -130,7 +135,7 @@ pub struct Manifest {
     pub counts: Counts,
     /// What was learned about learning: inertia, iterations, restarts; `null` with `vocabulary.from`.
     pub learning: serde_json::Value,
-    /// Bad images, at most [`MAX_LISTED_BAD`] of each file.
+    /// Bad images, at most [`MAX_REPEATED_BAD`] of each file; the lists in `bad_images/` have all.
     pub bad_images: Vec<ManifestBadImage>,
     /// How it ran: times, memory, threads.
     pub run: serde_json::Value,
