@@ -100,8 +100,7 @@ fn brute_force(
     let pixels = PixelsRef::U8(pixels);
     let scaling = Scaling::of(preparation.normalize, pixels);
     let mut counts = vec![0.0; words.k()];
-    let mut offsets = Vec::new();
-    grid.offsets_into(0..grid.len(), &mut offsets);
+    let offsets: Vec<u32> = (0..grid.len()).map(|i| grid.offset(i) as u32).collect();
     let (labels, _) = naive::nearest(
         &words.centroids,
         preparation.patch,

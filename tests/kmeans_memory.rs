@@ -9,7 +9,7 @@ use bovw::kernel::image::PixelsRef;
 use bovw::kernel::kmeans::{Algorithm, Init, KMeansParams};
 use bovw::kernel::normalize::{Normalize, Scaling};
 use bovw::kernel::rng::hash;
-use bovw::kernel::sample::{BLOCK_PATCHES, IndexEntry, Record, SampleView};
+use bovw::kernel::sample::{IndexEntry, Record, SampleView};
 use bovw::kernel::vocabulary::Preparation;
 use bovw::stages::kmeans::{Watch, heap_bytes, learn};
 
@@ -44,16 +44,12 @@ const PATCH: PatchShape = PatchShape {
 };
 
 fn sample(images: u64) -> (Vec<u64>, Vec<IndexEntry>) {
-    let mut offsets = Vec::new();
     let grid = Grid::new(28, 28, PATCH, 1).expect("fits");
-    grid.offsets_into(0..grid.len(), &mut offsets);
+    let offsets: Vec<u32> = (0..grid.len()).map(|i| grid.offset(i) as u32).collect();
     let (mut words, mut index) = (Vec::new(), Vec::new());
-    for image in 0..=images {
-        index.push(IndexEntry {
-            word: words.len() as u64,
-            block: image * offsets.len().div_ceil(BLOCK_PATCHES) as u64,
-            patch: image * offsets.len() as u64,
-        });
+    let mut at = IndexEntry::default();
+    index.push(at);
+    for image in 0..images {
         let pixels: Vec<u8> = (0..784).map(|i| (hash(image, i) >> 56) as u8).collect();
         let pixels = PixelsRef::U8(&pixels);
         let record = Record {
@@ -63,7 +59,8 @@ fn sample(images: u64) -> (Vec<u64>, Vec<IndexEntry>) {
             offsets: &offsets,
             pixels,
         };
-        record.append_to(PATCH, &mut words);
+        at = at.append(&record, PATCH, &mut words);
+        index.push(at);
     }
     (words, index)
 }
@@ -97,7 +94,7 @@ fn training_stays_below_its_bound_and_does_not_grow_with_the_sample() {
                 tol: 1e-5,
                 seed: 0,
             };
-            let bound = heap_bytes(k, PATCH.len(), &params, 2);
+            let bound = heap_bytes(k, PATCH, &params, 2);
             for images in [60, 600] {
                 let peak = peak(images, &params) as u64;
                 assert!(peak <= bound, "{algorithm:?} {k} {images}: {peak} {bound}");

@@ -4,6 +4,8 @@
 
 use std::ops::Range;
 
+use super::positions;
+
 /// Height and width of a patch in pixels, both at least 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PatchShape {
@@ -75,19 +77,44 @@ impl Grid {
         (row * self.image_width as usize + col) * self.stride as usize
     }
 
-    /// Writes the offsets of some windows, in order, over what `offsets` held.
-    pub fn offsets_into(&self, windows: Range<usize>, offsets: &mut Vec<u32>) {
-        debug_assert!(windows.end <= self.len());
-        offsets.clear();
-        offsets.reserve(windows.len());
+    /// Marks windows `windows`, not none, in `positions`: bit 0 is the pixel that `windows.start` starts at, which is
+    /// returned.
+    pub fn mark(&self, windows: Range<usize>, positions: &mut Vec<u64>) -> usize {
+        debug_assert!(!windows.is_empty() && windows.end <= self.len());
+        let (base, last) = (self.offset(windows.start), self.offset(windows.end - 1));
+        positions.clear();
+        positions.resize((last - base) / 64 + 1, 0);
         let cols = self.cols as usize;
         let mut next = windows.start;
         while next < windows.end {
             let n = (cols - next % cols).min(windows.end - next);
-            let first = self.offset(next) as u32;
-            offsets.extend((0..n as u32).map(|col| first + col * self.stride));
+            let first = self.offset(next) - base;
+            if self.stride == 1 {
+                positions::mark_run(first, n, positions);
+            } else {
+                for col in 0..n {
+                    let at = first + col * self.stride as usize;
+                    positions[at / 64] |= 1 << (at % 64);
+                }
+            }
             next += n;
         }
+        base
+    }
+
+    /// The most windows from `start` on, at least one, whose first pixels lie within `span` of each other.
+    pub fn windows_within(&self, start: usize, span: usize) -> usize {
+        let base = self.offset(start);
+        let (mut low, mut high) = (start, (start + span).min(self.len()));
+        while high - low > 1 {
+            let middle = (low + high) / 2;
+            if self.offset(middle) - base < span {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        low + 1 - start
     }
 }
 
@@ -112,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn offsets_are_those_of_every_window_that_fits_at_the_stride() {
+    fn marks_are_at_every_window_that_fits_at_the_stride() {
         for (height, width, stride) in [(28, 28, 1), (7, 9, 2), (6, 6, 3), (11, 8, 4)] {
             let grid = Grid::new(height, width, SIX, stride).expect("fits");
             let mut expected = Vec::new();
@@ -121,22 +148,35 @@ mod tests {
                     expected.push(top * width + left);
                 }
             }
-            let mut offsets = Vec::new();
-            grid.offsets_into(0..grid.len(), &mut offsets);
-            assert_eq!(offsets, expected);
+            let one_by_one: Vec<u32> = (0..grid.len()).map(|i| grid.offset(i) as u32).collect();
+            assert_eq!(one_by_one, expected);
+            let mut marked = Vec::new();
             for part in [
-                0..0,
                 0..1,
+                0..grid.len(),
                 grid.len() / 3..grid.len(),
                 1..grid.len() / 2 + 1,
             ] {
-                if part.end <= grid.len() {
-                    grid.offsets_into(part.clone(), &mut offsets);
-                    assert_eq!(offsets, expected[part]);
+                if part.is_empty() || part.end > grid.len() {
+                    continue;
                 }
+                let base = grid.mark(part.clone(), &mut marked) as u32;
+                let offsets: Vec<u32> = positions::iter(&marked).map(|at| base + at).collect();
+                assert_eq!(offsets, expected[part]);
             }
-            let one_by_one: Vec<u32> = (0..grid.len()).map(|i| grid.offset(i) as u32).collect();
-            assert_eq!(one_by_one, expected);
+        }
+    }
+
+    #[test]
+    fn windows_within_a_span_are_as_many_as_fit_and_never_none() {
+        for (width, stride, span) in [(28, 1, 64), (28, 3, 64), (100, 50, 64), (9, 1, 1000)] {
+            let grid = Grid::new(28, width, SIX, stride).expect("fits");
+            for start in 0..grid.len() {
+                let n = grid.windows_within(start, span);
+                let fits = |n: usize| grid.offset(start + n - 1) - grid.offset(start) < span;
+                assert!(n >= 1 && fits(n));
+                assert!(start + n == grid.len() || !fits(n + 1));
+            }
         }
     }
 }

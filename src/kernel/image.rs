@@ -31,7 +31,15 @@ impl Pixels {
     }
 }
 
-impl PixelsRef<'_> {
+impl<'a> PixelsRef<'a> {
+    /// The pixels without the first `n`.
+    pub fn skip(self, n: usize) -> PixelsRef<'a> {
+        match self {
+            PixelsRef::U8(pixels) => PixelsRef::U8(&pixels[n..]),
+            PixelsRef::F32(pixels) => PixelsRef::F32(&pixels[n..]),
+        }
+    }
+
     /// How many pixels there are.
     pub fn len(&self) -> usize {
         match self {

@@ -13,6 +13,7 @@ pub mod kmeans;
 pub mod naive;
 pub mod nearest;
 pub mod normalize;
+pub mod positions;
 pub mod rng;
 pub mod sample;
 pub mod vocabulary;

@@ -1,645 +1,258 @@
-//! Nearest words, exactly: a fused f32 search whose every doubtful answer is decided again in float64.
+//! Nearest words, exactly: a fast search whose every doubtful answer is decided again in float64.
 //!
 //! The law is [`super::naive`]: squared distances in plain float64, in the order of the pixels, lowest index first among
 //! equals. With `x = (p - mu) / sigma`, the nearest word is the one with the smallest score
-//! `s_j = (sigma / 2) |c_j|^2 + mu sum(c_j) - p . c_j`, so raw pixels `p` go straight into f32 dot products, and all
-//! normalisation is one bias per image and word. A label is taken from the scores only where second-best minus best
-//! exceeds a proven bound on all rounding, the law's own included; anything else, overflow and NaN too, is decided by
-//! the law. So every instruction set gives the same labels, and this file must never accept what it cannot prove.
+//! `s_j = (sigma / 2) |c_j|^2 + mu sum(c_j) - p . c_j`, so raw pixels `p` go straight into dot products, and all
+//! normalisation is one bias per image and word. Pixels that are bytes are searched in whole numbers ([`whole`]), others
+//! in f32 ([`float`]). A label is taken from the scores only where second-best minus best exceeds a proven bound on all
+//! rounding, the law's own included; anything else, overflow and NaN too, is decided by the law. So every instruction
+//! set gives the same labels, and this module must never accept what it cannot prove.
 //!
-//! No matrix of patches is ever made: up to [`BLOCK_PATCHES`] patches at a time are packed into one panel `[d][32]`,
-//! a lane a patch.
+//! No matrix of patches is ever made: 32 patches at a time are packed into a panel, a lane a patch.
+
+mod band;
+mod decide;
+mod float;
+mod isa;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod simd;
+#[cfg(test)]
+mod tests;
+mod whole;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use super::grid::PatchShape;
 use super::image::PixelsRef;
-use super::normalize::Scaling;
-use super::sample::BLOCK_PATCHES;
-use super::sample::Record;
+use super::positions;
+use super::sample::Patches;
 
-/// Lanes of a panel.
-const LANES: usize = BLOCK_PATCHES;
-/// Words whose dot products are held in registers together; divides the usual vocabulary sizes.
-const GROUP: usize = 5;
-/// Words that the float64 decision takes together: one 512-bit register of f64.
-const EXACT_GROUP: usize = 8;
-/// Up to so many runs of consecutive offsets in a panel are packed run by run; more are packed pixel by pixel.
-const MAX_RUNS: usize = 6;
+use band::Band;
+use decide::Exact;
+use float::FloatWords;
+pub use simd::{Simd, Work};
+use whole::WholeWords;
 
-/// Unit roundoff of f32.
-const U32: f64 = f32::EPSILON as f64 / 2.0;
+/// Lanes of a panel: patches that are scored together.
+const LANES: usize = 32;
+
 /// Unit roundoff of f64.
 const U64: f64 = f64::EPSILON / 2.0;
 /// Share by which bounds are enlarged, to cover the roundings made in computing them.
 const SLACK: f64 = 1.0 + 1e-3;
-/// Largest norm of a word, and largest bias, that the f32 search takes. The squared norm of a patch overflows at 1.9e19,
-/// so below this no dot product can.
-const MAX_NORM: f64 = 1e18;
-const MAX_BIAS: f64 = 1e37;
-
-/// Instruction sets that the search is compiled for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Simd {
-    /// Whatever the target guarantees.
-    Portable,
-    /// AVX2 with FMA.
-    Avx2,
-    /// AVX-512 F.
-    Avx512,
-}
-
-impl Simd {
-    /// The best that this machine has.
-    pub fn detect() -> Simd {
-        Simd::available().last().copied().unwrap_or(Simd::Portable)
-    }
-
-    /// All that this machine has, slowest first.
-    pub fn available() -> Vec<Simd> {
-        let mut found = vec![Simd::Portable];
-        #[cfg(target_arch = "x86_64")]
-        {
-            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-            if avx2 {
-                found.push(Simd::Avx2);
-            }
-            if avx2 && is_x86_feature_detected!("avx512f") {
-                found.push(Simd::Avx512);
-            }
-        }
-        found
-    }
-}
 
 /// A vocabulary's words, laid out for the search.
 #[derive(Debug, Clone)]
 pub struct Words {
-    k: usize,
-    d: usize,
+    patch: PatchShape,
     simd: Simd,
-    // [ceil(k / GROUP)][d][GROUP], zeros past the last word.
-    grouped: Vec<f32>,
-    // [ceil(k / EXACT_GROUP)][d][EXACT_GROUP], zeros past the last word.
-    exact: Vec<f32>,
-    // Of each word, its squared norm and the sum of its values.
+    norms: Norms,
+    exact: Exact,
+    float: FloatWords,
+    whole: Option<WholeWords>,
+}
+
+/// What the biases and bounds of an image are made of.
+#[derive(Debug, Clone)]
+struct Norms {
+    /// Squared norm of each word.
     norm2: Vec<f64>,
+    /// Sum of the values of each word.
     sum: Vec<f64>,
+    /// The largest norm.
     max_norm: f64,
 }
 
 impl Words {
-    /// Lays out `centroids` (`k * d` finite values, row-major), `k` and `d` at least 1.
+    /// Lays out `centroids`: `k * d` finite values, row-major, for patches of `d` pixels; at least one word.
     ///
     /// # Panics
     /// If the sizes disagree, or this machine does not have `simd`.
-    pub fn new(centroids: &[f32], k: usize, d: usize, simd: Simd) -> Words {
-        assert!(k > 0 && d > 0 && centroids.len() == k * d);
+    pub fn new(centroids: &[f32], patch: PatchShape, simd: Simd) -> Words {
+        let d = patch.len();
+        assert!(!centroids.is_empty() && centroids.len().is_multiple_of(d));
         // The calls into the SIMD code rely on this check.
-        assert!(Simd::available().contains(&simd), "no {simd:?} here");
-        let norm2: Vec<f64> = centroids
-            .chunks_exact(d)
-            .map(|word| word.iter().map(|&c| f64::from(c) * f64::from(c)).sum())
-            .collect();
-        let sum = centroids
-            .chunks_exact(d)
-            .map(|word| word.iter().map(|&c| f64::from(c)).sum())
-            .collect();
-        let max_norm = norm2.iter().fold(0.0, |a: f64, &b| a.max(b)).sqrt();
+        assert!(simd.is_available(), "no {simd} here");
+        let norms = Norms::new(centroids, d);
         Words {
-            k,
-            d,
+            patch,
             simd,
-            grouped: interleave(centroids, d, GROUP),
-            exact: interleave(centroids, d, EXACT_GROUP),
-            norm2,
-            sum,
-            max_norm,
+            exact: Exact::new(centroids, d),
+            float: FloatWords::new(centroids, d),
+            whole: WholeWords::new(centroids, patch, &norms),
+            norms,
         }
     }
 
     /// Number of words.
     pub fn k(&self) -> usize {
-        self.k
+        self.norms.norm2.len()
     }
 
     /// Values in a word.
     pub fn d(&self) -> usize {
-        self.d
+        self.patch.len()
     }
 
-    /// Upper bound on the heap bytes of `k` words of `d` values.
-    pub fn heap_bytes(k: usize, d: usize) -> u64 {
-        let (k, d) = (k as u64, d as u64);
-        (k + GROUP as u64) * d * 4 + (k + EXACT_GROUP as u64) * d * 4 + k * 16
+    /// The instruction set that searches them.
+    pub fn simd(&self) -> Simd {
+        self.simd
+    }
+
+    /// Upper bound on the heap bytes of `k` words for such patches.
+    pub fn heap_bytes(k: usize, patch: PatchShape) -> u64 {
+        let d = patch.len();
+        Exact::heap_bytes(k, d)
+            + FloatWords::heap_bytes(k, d)
+            + WholeWords::heap_bytes(k, patch)
+            + 16 * k as u64
     }
 }
 
-/// `[k][d]` to `[ceil(k / group)][d][group]`, zeros past the last word.
-fn interleave(centroids: &[f32], d: usize, group: usize) -> Vec<f32> {
-    let k = centroids.len() / d;
-    let mut out = vec![0.0; k.div_ceil(group) * group * d];
-    for (j, word) in centroids.chunks_exact(d).enumerate() {
-        let start = j / group * group * d + j % group;
-        for (i, &value) in word.iter().enumerate() {
-            out[start + i * group] = value;
+impl Norms {
+    fn new(centroids: &[f32], d: usize) -> Norms {
+        let words = || centroids.chunks_exact(d);
+        let norm2: Vec<f64> = words()
+            .map(|word| word.iter().map(|&c| f64::from(c) * f64::from(c)).sum())
+            .collect();
+        let sum = words()
+            .map(|word| word.iter().map(|&c| f64::from(c)).sum())
+            .collect();
+        let max_norm = norm2.iter().fold(0.0, |a: f64, &b| a.max(b)).sqrt();
+        Norms {
+            norm2,
+            sum,
+            max_norm,
         }
     }
-    out
 }
 
-/// Working memory of the search, to be reused: a panel, the biases of one image, one normalised patch.
+/// Working memory of the search, to be reused, and what the last search found.
 #[derive(Debug, Default, Clone)]
 pub struct Scratch {
-    // [d][LANES], and LANES more, which the packing of a run may run over into.
-    panel: Vec<f32>,
-    // [ceil(k / GROUP) * GROUP], infinite past the last word.
-    bias: Vec<f32>,
+    band: Band,
+    panel: Vec<[u32; whole::ROW]>,
+    float_panel: Vec<f32>,
+    bias: Vec<i32>,
+    float_bias: Vec<f32>,
     values: Vec<f64>,
+    offsets: Vec<u32>,
+    labels: Vec<u32>,
+    squares: Vec<u32>,
+    repeats: Vec<Repeat>,
 }
 
 impl Scratch {
-    /// Upper bound on its heap bytes for `k` words of `d` values.
-    pub fn heap_bytes(k: usize, d: usize) -> u64 {
-        let (k, d, lanes) = (k as u64, d as u64, LANES as u64);
-        (d + 1) * lanes * 4 + (k + GROUP as u64) * 4 + d * 8
+    /// Upper bound on its heap bytes for `k` words for such patches, searched `n_patches` at a time.
+    pub fn heap_bytes(k: usize, patch: PatchShape, n_patches: usize) -> u64 {
+        let (k, d) = (k as u64, patch.len() as u64);
+        let lanes = LANES as u64 + 16;
+        Band::HEAP_BYTES + d * (2 * lanes * 4 + 8) + (k + 16) * 8 + 2 * 12 * n_patches as u64
     }
 }
 
-/// Finds the nearest word of each patch of `image`, over what `labels` held.
-///
-/// `patch` is the shape of every patch, `words.d()` pixels; the image's offsets may be any number, and are fastest where
-/// they follow one another. Returns how many patches were decided again in float64; a blank image counts none, since all
-/// its patches are one.
-pub fn nearest(
-    words: &Words,
-    patch: PatchShape,
-    image: &Record<'_>,
-    scratch: &mut Scratch,
-    labels: &mut Vec<u32>,
-) -> u64 {
-    assert_eq!(patch.len(), words.d);
-    labels.clear();
-    let (scaling, offsets) = (image.scaling, image.offsets);
-    if scaling.is_blank() {
-        scratch.values.clear();
-        scratch.values.resize(words.d, 0.0);
-        labels.resize(offsets.len(), decide(words, &scratch.values));
-        return 0;
-    }
-    labels.resize(offsets.len(), 0);
-    scratch.panel.resize((words.d + 1) * LANES, 0.0);
-    match image.pixels {
-        PixelsRef::U8(pixels) => {
-            let image = ImagePatches {
-                patch,
-                row_stride: image.row_stride,
-                scaling,
-                shift: 0.0,
-                pixels,
-            };
-            image.search(words, offsets, scratch, labels)
-        }
-        PixelsRef::F32(pixels) => {
-            let image = ImagePatches {
-                patch,
-                row_stride: image.row_stride,
-                scaling,
-                shift: scaling.centre as f32,
-                pixels,
-            };
-            image.search(words, offsets, scratch, labels)
-        }
-    }
+/// The nearest word of each patch of an image.
+#[derive(Debug, Clone, Copy)]
+pub struct Found<'a> {
+    /// Top-left pixels of the patches that were searched, ascending.
+    pub offsets: &'a [u32],
+    /// The nearest word of each.
+    pub labels: &'a [u32],
+    /// The other patches: each equals one of those above.
+    pub repeats: &'a [Repeat],
+    /// How many of the searched patches float64 decided.
+    pub decided_again: u64,
+    /// What the search in whole numbers knows besides.
+    pub whole: Option<Whole<'a>>,
 }
 
-/// A pixel as it is stored.
-trait Pixel: Copy {
-    /// Its f32 value in a panel, less `shift`; wrong by one rounding at most.
-    fn shifted(self, shift: f32) -> f32;
-    /// Its exact value.
-    fn exact(self) -> f64;
+/// Byproducts of a search in whole numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct Whole<'a> {
+    /// The pixels that were searched, and at least 16 bytes after the last of any patch.
+    pub pixels: &'a [u8],
+    /// Sum of the squared raw pixels of each searched patch.
+    pub squares: &'a [u32],
 }
 
-impl Pixel for u8 {
-    // Whole numbers up to 255 need no shift, and are exact without.
-    #[inline(always)]
-    fn shifted(self, _shift: f32) -> f32 {
-        f32::from(self)
-    }
-
-    #[inline(always)]
-    fn exact(self) -> f64 {
-        f64::from(self)
-    }
+/// Patches of one value that equal a searched one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Repeat {
+    /// Top-left pixel of the patch that was searched.
+    pub offset: u32,
+    /// Its word, and theirs.
+    pub label: u32,
+    /// The raw pixel that all of them are made of; of no meaning for a blank image.
+    pub pixel: u8,
+    /// How many there are beside the one that was searched.
+    pub count: u32,
 }
 
-impl Pixel for f32 {
-    #[inline(always)]
-    fn shifted(self, shift: f32) -> f32 {
-        self - shift
-    }
-
-    #[inline(always)]
-    fn exact(self) -> f64 {
-        f64::from(self)
-    }
-}
-
-/// One image that is not blank, and how patches lie in it.
-struct ImagePatches<'a, P> {
-    patch: PatchShape,
-    row_stride: u32,
-    scaling: Scaling,
-    /// What is taken off each pixel before it enters a panel, so that an image that is bright all over loses no digits.
-    shift: f32,
-    pixels: &'a [P],
-}
-
-/// Up to [`MAX_RUNS`] runs of consecutive offsets in a panel: first lane and length of each.
-struct Runs {
-    runs: [(usize, usize); MAX_RUNS],
-    len: usize,
-}
-
-impl Runs {
-    /// The runs of `offsets`; `None` where there are too many.
-    fn of(offsets: &[u32]) -> Option<Runs> {
-        let mut found = Runs {
-            runs: [(0, 0); MAX_RUNS],
-            len: 0,
-        };
-        let mut first = 0;
-        for lane in 1..=offsets.len() {
-            if lane < offsets.len() && offsets[lane] == offsets[lane - 1].wrapping_add(1) {
-                continue;
-            }
-            *found.runs.get_mut(found.len)? = (first, lane - first);
-            found.len += 1;
-            first = lane;
+impl Found<'_> {
+    /// Adds the patches of each word to `counts`, `k` long.
+    pub fn count_into(&self, counts: &mut [u32]) {
+        for &label in self.labels {
+            counts[label as usize] += 1;
         }
-        Some(found)
-    }
-}
-
-impl<P: Pixel> ImagePatches<'_, P> {
-    /// Labels the patches at `offsets`; how many were decided again.
-    fn search(
-        &self,
-        words: &Words,
-        offsets: &[u32],
-        scratch: &mut Scratch,
-        labels: &mut [u32],
-    ) -> u64 {
-        match words.simd {
-            Simd::Portable => {
-                self.search_body(words, offsets, scratch, labels, score_panel::<8, false>)
-            }
-            #[cfg(target_arch = "x86_64")]
-            #[expect(
-                unsafe_code,
-                reason = "calls code compiled for an instruction set found at run time"
-            )]
-            // SAFETY: `Words::new` made sure that this machine has AVX2 and FMA.
-            Simd::Avx2 => unsafe { self.search_avx2(words, offsets, scratch, labels) },
-            #[cfg(target_arch = "x86_64")]
-            #[expect(
-                unsafe_code,
-                reason = "calls code compiled for an instruction set found at run time"
-            )]
-            // SAFETY: `Words::new` made sure that this machine has AVX-512 F, and AVX2 and FMA with it.
-            Simd::Avx512 => unsafe { self.search_avx512(words, offsets, scratch, labels) },
-            #[cfg(not(target_arch = "x86_64"))]
-            Simd::Avx2 | Simd::Avx512 => {
-                unreachable!("`Words::new` takes only what the machine has")
-            }
-        }
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma")]
-    fn search_avx2(
-        &self,
-        words: &Words,
-        offsets: &[u32],
-        scratch: &mut Scratch,
-        labels: &mut [u32],
-    ) -> u64 {
-        self.search_body(words, offsets, scratch, labels, |panel, words, bias| {
-            score_avx2(panel, words, bias)
-        })
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx2,fma")]
-    fn search_avx512(
-        &self,
-        words: &Words,
-        offsets: &[u32],
-        scratch: &mut Scratch,
-        labels: &mut [u32],
-    ) -> u64 {
-        self.search_body(words, offsets, scratch, labels, |panel, words, bias| {
-            score_avx512(panel, words, bias)
-        })
-    }
-
-    /// The body of every `search_*`; `score` is [`score_panel`] for the same instruction set.
-    #[inline(always)]
-    fn search_body(
-        &self,
-        words: &Words,
-        offsets: &[u32],
-        scratch: &mut Scratch,
-        labels: &mut [u32],
-        score: impl Fn(&[f32], &[f32], &[f32]) -> Best,
-    ) -> u64 {
-        let bound = Bound::new(words, self.scaling, self.shift);
-        self.biases(words, &mut scratch.bias);
-        let mut decided_again = 0;
-        for (offsets, labels) in offsets.chunks(LANES).zip(labels.chunks_mut(LANES)) {
-            match Runs::of(offsets) {
-                Some(runs) => self.pack_runs(offsets, &runs, &mut scratch.panel),
-                None => self.pack_scattered(offsets, &mut scratch.panel),
-            }
-            let panel = &scratch.panel[..words.d * LANES];
-            let best = score(panel, &words.grouped, &scratch.bias);
-            let open = bound.open_lanes(&best);
-            labels.copy_from_slice(&best.index[..offsets.len()]);
-            for (lane, &offset) in offsets.iter().enumerate() {
-                if open[lane] {
-                    self.normalised(offset, &mut scratch.values);
-                    labels[lane] = decide(words, &scratch.values);
-                    decided_again += 1;
-                }
-            }
-        }
-        decided_again
-    }
-
-    /// The bias of each word, computed in f64 and rounded once.
-    #[inline(always)]
-    fn biases(&self, words: &Words, bias: &mut Vec<f32>) {
-        let half_scale = self.scaling.scale / 2.0;
-        let centre = self.scaling.centre - f64::from(self.shift);
-        bias.clear();
-        bias.extend(
-            words
-                .norm2
-                .iter()
-                .zip(&words.sum)
-                .map(|(norm2, sum)| (half_scale * norm2 + centre * sum) as f32),
-        );
-        bias.resize(words.k.div_ceil(GROUP) * GROUP, f32::INFINITY);
-    }
-
-    /// Fills the panel, run by run. Each run writes a whole row of lanes, which is faster than writing just its own; what
-    /// it writes too much is overwritten by the next run or the next row.
-    #[inline(always)]
-    fn pack_runs(&self, offsets: &[u32], runs: &Runs, panel: &mut [f32]) {
-        let mut i = 0;
-        for row in 0..self.patch.height as usize {
-            for col in 0..self.patch.width as usize {
-                for &(lane, len) in &runs.runs[..runs.len] {
-                    let from = offsets[lane] as usize + row * self.row_stride as usize + col;
-                    let mut lanes = [0.0f32; LANES];
-                    match self.pixels[from..].first_chunk::<LANES>() {
-                        Some(from) => {
-                            for lane in 0..LANES {
-                                lanes[lane] = from[lane].shifted(self.shift);
-                            }
-                        }
-                        None => {
-                            for (lane, from) in lanes.iter_mut().zip(&self.pixels[from..from + len])
-                            {
-                                *lane = from.shifted(self.shift);
-                            }
-                        }
-                    }
-                    panel[i * LANES + lane..][..LANES].copy_from_slice(&lanes);
-                }
-                i += 1;
-            }
-        }
-    }
-
-    /// Fills the panel for offsets in any order.
-    #[inline(always)]
-    fn pack_scattered(&self, offsets: &[u32], panel: &mut [f32]) {
-        let mut lanes = [0usize; LANES];
-        for (lane, &offset) in lanes.iter_mut().zip(offsets) {
-            *lane = offset as usize;
-        }
-        // Lanes past the last patch take the first one's pixels; nobody reads their labels.
-        lanes[offsets.len()..].fill(offsets[0] as usize);
-        let mut rows = panel.chunks_exact_mut(LANES);
-        for row in 0..self.patch.height as usize {
-            for col in 0..self.patch.width as usize {
-                let pixels = &self.pixels[row * self.row_stride as usize + col..];
-                let Some(to) = rows.next() else { return };
-                for (to, &from) in to.iter_mut().zip(&lanes) {
-                    *to = pixels[from].shifted(self.shift);
-                }
-            }
-        }
-    }
-
-    /// The normalised values of one patch.
-    #[inline(always)]
-    fn normalised(&self, offset: u32, values: &mut Vec<f64>) {
-        values.clear();
-        for row in 0..self.patch.height as usize {
-            let start = offset as usize + row * self.row_stride as usize;
-            let pixels = &self.pixels[start..start + self.patch.width as usize];
-            values.extend(pixels.iter().map(|pixel| self.scaling.apply(pixel.exact())));
+        for repeat in self.repeats {
+            counts[repeat.label as usize] += repeat.count;
         }
     }
 }
 
-/// How far apart best and second-best score must be for the label to be certain: `constant + by_norm |q| + by_norm2 |q|^2`,
-/// where `q` are a patch's shifted pixels.
-///
-/// Each score is wrong by at most: the dot product's `d` roundings (fused or not) and the pixel's own one, each a share
-/// [`U32`] of `|q| |c|` by Cauchy and Schwarz; the subtraction from the bias; the bias's rounding, and its float64
-/// computation. Added to that is how far the law itself, in float64, can be from the true distance, in units of the
-/// score. Products that underflow are covered by the smallest normal number, far above what they can lose.
-struct Bound {
-    constant: f32,
-    by_norm: f32,
-    by_norm2: f32,
-}
-
-impl Bound {
-    fn new(words: &Words, scaling: Scaling, shift: f32) -> Bound {
-        let d = words.d as f64;
-        let norm = words.max_norm * SLACK;
-        let (scale, centre) = (scaling.scale, (scaling.centre - f64::from(shift)).abs());
-        let bias = scale / 2.0 * norm * norm + centre * d.sqrt() * norm;
-        // Roundings a product goes through: pixel, d of the sum, subtraction; two to spare.
-        let roundings = (d + 4.0) * U32;
-        let exact_roundings = (d + 10.0) * U64;
-        let fits = norm < MAX_NORM && bias < MAX_BIAS && roundings < 0.25;
-        // Also covers that the squared norm is itself a rounded sum.
-        let inflate = SLACK / (1.0 - roundings);
-        let gamma = roundings * inflate;
-        // Of |x - c|^2 <= 2 |x|^2 + 2 |c|^2, scale / 2 of it; |x| <= (|q| + sqrt(d) centre) / scale.
-        let law = 4.0 * exact_roundings;
-        let constant = 3.0 * U32 * bias
-            + exact_roundings * bias
-            + law * (scale * norm * norm + 2.0 * d * centre * centre / scale)
-            + gamma * norm * d.sqrt() * f64::from(f32::MIN_POSITIVE).sqrt()
-            + f64::from(f32::MIN_POSITIVE);
-        let round_up = |bound: f64| {
-            if fits {
-                (2.0 * SLACK * bound) as f32
-            } else {
-                f32::INFINITY
-            }
-        };
-        Bound {
-            constant: round_up(constant),
-            by_norm: round_up(inflate * gamma * norm),
-            by_norm2: round_up(inflate * inflate * 2.0 * law / scale),
-        }
+/// Finds the nearest word of each of `patches`.
+pub fn search<'s>(words: &Words, patches: &Patches<'_>, scratch: &'s mut Scratch) -> Found<'s> {
+    scratch.offsets.clear();
+    scratch.labels.clear();
+    scratch.squares.clear();
+    scratch.repeats.clear();
+    if patches.scaling.is_blank() {
+        search_blank(words, patches, scratch);
+        return scratch.found(0, false);
     }
-
-    /// Which lanes the scores do not decide.
-    #[inline(always)]
-    fn open_lanes(&self, best: &Best) -> [bool; LANES] {
-        let mut open = [false; LANES];
-        for (lane, open) in open.iter_mut().enumerate() {
-            let norm2 = best.norm2[lane];
-            let needed = self.constant + self.by_norm * norm2.sqrt() + self.by_norm2 * norm2;
-            // Written so that NaN and infinite bounds leave the lane open.
-            let decided = best.second[lane] - best.best[lane] > needed && needed < f32::INFINITY;
-            *open = !decided;
-        }
-        open
+    if let (Some(whole), PixelsRef::U8(pixels)) = (&words.whole, patches.pixels)
+        && let Some(image) = whole::Image::new(words, whole, patches, pixels)
+    {
+        let decided_again = image.search(scratch);
+        return scratch.found(decided_again, true);
     }
+    let decided_again = float::search(words, patches, scratch);
+    scratch.found(decided_again, false)
 }
 
-/// What a panel's scores say, lane by lane.
-struct Best {
-    best: [f32; LANES],
-    second: [f32; LANES],
-    index: [u32; LANES],
-    /// Squared norm of the shifted pixels.
-    norm2: [f32; LANES],
-}
-
-// Apart from the search, and never inlined into it: there the compiler runs out of registers and the sums spill.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-#[inline(never)]
-fn score_avx2(panel: &[f32], grouped: &[f32], bias: &[f32]) -> Best {
-    score_panel::<16, true>(panel, grouped, bias)
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx2,fma")]
-#[inline(never)]
-fn score_avx512(panel: &[f32], grouped: &[f32], bias: &[f32]) -> Best {
-    score_panel::<32, true>(panel, grouped, bias)
-}
-
-/// Scores a panel (`[d][LANES]`) against all words (`[ceil(k / GROUP)][d][GROUP]`), `WIDTH` lanes at a time,
-/// so that `GROUP * WIDTH` sums fit the registers.
-#[inline(always)]
-fn score_panel<const WIDTH: usize, const FUSED: bool>(
-    panel: &[f32],
-    grouped: &[f32],
-    bias: &[f32],
-) -> Best {
-    let mut out = Best {
-        best: [0.0; LANES],
-        second: [0.0; LANES],
-        index: [0; LANES],
-        norm2: [0.0; LANES],
+/// All patches of a blank image are zeros, so one decision is enough.
+fn search_blank(words: &Words, patches: &Patches<'_>, scratch: &mut Scratch) {
+    let Some(offset) = patches.offsets().next() else {
+        return;
     };
-    let d = panel.len() / LANES;
-    for first in (0..LANES).step_by(WIDTH) {
-        let mut best = [f32::INFINITY; WIDTH];
-        let mut second = [f32::INFINITY; WIDTH];
-        let mut index = [0u32; WIDTH];
-        let groups = grouped
-            .chunks_exact(d * GROUP)
-            .zip(bias.as_chunks::<GROUP>().0);
-        for (group, (words, bias)) in groups.enumerate() {
-            let dots = dot_products::<WIDTH, FUSED>(panel, first, words);
-            for w in 0..GROUP {
-                let j = (group * GROUP + w) as u32;
-                for lane in 0..WIDTH {
-                    let score = bias[w] - dots[w][lane];
-                    let nearer = score < best[lane];
-                    let loser = if nearer { best[lane] } else { score };
-                    second[lane] = if loser < second[lane] {
-                        loser
-                    } else {
-                        second[lane]
-                    };
-                    best[lane] = if nearer { score } else { best[lane] };
-                    index[lane] = if nearer { j } else { index[lane] };
-                }
-            }
-        }
-        let mut norm2 = [0.0f32; WIDTH];
-        for row in panel.as_chunks::<LANES>().0 {
-            for lane in 0..WIDTH {
-                norm2[lane] += row[first + lane] * row[first + lane];
-            }
-        }
-        out.best[first..first + WIDTH].copy_from_slice(&best);
-        out.second[first..first + WIDTH].copy_from_slice(&second);
-        out.index[first..first + WIDTH].copy_from_slice(&index);
-        out.norm2[first..first + WIDTH].copy_from_slice(&norm2);
+    scratch.values.clear();
+    scratch.values.resize(words.d(), 0.0);
+    let label = words.exact.decide(&scratch.values);
+    scratch.offsets.push(offset);
+    scratch.labels.push(label);
+    let count = positions::count(patches.positions) as u32 - 1;
+    if count > 0 {
+        scratch.repeats.push(Repeat {
+            offset,
+            label,
+            pixel: 0,
+            count,
+        });
     }
-    out
 }
 
-/// Dot products of lanes `first..first + WIDTH` with one group of words (`[d][GROUP]`).
-#[inline(always)]
-fn dot_products<const WIDTH: usize, const FUSED: bool>(
-    panel: &[f32],
-    first: usize,
-    words: &[f32],
-) -> [[f32; WIDTH]; GROUP] {
-    let mut dots = [[0.0f32; WIDTH]; GROUP];
-    let rows = panel.as_chunks::<LANES>().0;
-    for (row, word) in rows.iter().zip(words.as_chunks::<GROUP>().0) {
-        for w in 0..GROUP {
-            for lane in 0..WIDTH {
-                let (p, c) = (row[first + lane], word[w]);
-                dots[w][lane] = if FUSED {
-                    p.mul_add(c, dots[w][lane])
-                } else {
-                    p * c + dots[w][lane]
-                };
-            }
+impl Scratch {
+    fn found(&self, decided_again: u64, is_whole: bool) -> Found<'_> {
+        Found {
+            offsets: &self.offsets,
+            labels: &self.labels,
+            repeats: &self.repeats,
+            decided_again,
+            whole: is_whole.then(|| Whole {
+                pixels: self.band.pixels(),
+                squares: &self.squares,
+            }),
         }
     }
-    dots
 }
-
-/// The law's answer for one normalised patch (`d` values): the law's operations in the law's order for each word, with
-/// several words side by side.
-#[inline(always)]
-fn decide(words: &Words, values: &[f64]) -> u32 {
-    let mut best = (0, f64::INFINITY);
-    for (group, block) in words.exact.chunks_exact(words.d * EXACT_GROUP).enumerate() {
-        let mut sums = [0.0f64; EXACT_GROUP];
-        for (&value, centres) in values.iter().zip(block.as_chunks::<EXACT_GROUP>().0) {
-            for w in 0..EXACT_GROUP {
-                let difference = value - f64::from(centres[w]);
-                sums[w] += difference * difference;
-            }
-        }
-        let first = group * EXACT_GROUP;
-        for (w, &sum) in sums[..EXACT_GROUP.min(words.k - first)].iter().enumerate() {
-            if sum < best.1 {
-                best = ((first + w) as u32, sum);
-            }
-        }
-    }
-    best.0
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,18 +1,19 @@
-//! Sampled patches, kept compactly: the raw pixels of an image, its centre and scale, and where the patches start.
+//! Sampled patches, kept compactly: the raw pixels of an image, its centre and scale, and which patches of it were drawn.
 //!
 //! A record holds the patches of one image. Patches overlap, so the image is usually smaller than its patches (784 bytes
-//! against 396 * 36 on MNIST); where it is not, only the patches' own pixels are kept. Records lie end to end in one
-//! run of 64-bit words, which may be memory or a mapped file: this module never knows which.
-//! The patches of a record stand in drawn (random) order, so any run of them is a random choice.
+//! against 396 * 36 on MNIST); where it is not, only the patches' own pixels are kept. A bit for each pixel says whether a
+//! patch starts there. Records lie end to end in one run of 64-bit words, which may be memory or a mapped file: this
+//! module never knows which. Long records are cut into blocks, the unit of all work on a sample.
 
 use super::grid::PatchShape;
 use super::image::PixelsRef;
 use super::normalize::Scaling;
+use super::positions::{self, SPAN_WORDS};
 
-/// How many patches of a record are taken together: one panel of the nearest-word kernel, one piece of a mini-batch.
-pub const BLOCK_PATCHES: usize = 32;
+/// A block is closed at so many patches; the last word of its positions may add 63 more.
+pub const BLOCK_PATCHES: usize = 1024;
 
-/// The sampled patches of one image.
+/// The patches drawn from one image, as they enter the sample.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Record<'a> {
     /// Row number of the image over all shards.
@@ -21,33 +22,74 @@ pub struct Record<'a> {
     pub scaling: Scaling,
     /// Pixels from one row of a patch to its next row.
     pub row_stride: u32,
-    /// Index of each patch's top-left pixel in `pixels`, in the order drawn.
+    /// Index of each patch's top-left pixel in `pixels`, ascending, none twice.
     pub offsets: &'a [u32],
     /// Raw pixels.
     pub pixels: PixelsRef<'a>,
 }
 
+/// Patches of one image, each marked by a bit at its top-left pixel.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Patches<'a> {
+    /// Row number of the image over all shards.
+    pub image: u64,
+    /// Centre and scale of the whole image.
+    pub scaling: Scaling,
+    /// Pixels from one row of a patch to its next row.
+    pub row_stride: u32,
+    /// Bit `i % 64` of word `i / 64` says that a patch starts at pixel `i` of `pixels`.
+    pub positions: &'a [u64],
+    /// Raw pixels, from the first that `positions` speaks of.
+    pub pixels: PixelsRef<'a>,
+}
+
+impl Patches<'_> {
+    /// Number of patches.
+    pub fn len(&self) -> usize {
+        positions::count(self.positions)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.positions.iter().all(|&word| word == 0)
+    }
+
+    /// Top-left pixel of each patch, ascending.
+    pub fn offsets(&self) -> impl Iterator<Item = u32> {
+        positions::iter(self.positions)
+    }
+}
+
 impl Record<'_> {
-    /// Appends the record to `words`, in whichever form is smaller: the whole image, or its patches cut out.
-    pub fn append_to(&self, patch: PatchShape, words: &mut Vec<u64>) {
+    /// Appends the record to `words`, in whichever form is smaller: the whole image, or its patches cut out. Gives the
+    /// number of its blocks.
+    pub fn append_to(&self, patch: PatchShape, words: &mut Vec<u64>) -> u64 {
+        debug_assert!(self.offsets.is_sorted_by(|a, b| a < b));
         let cut_out = self.offsets.len() * patch.len();
-        if cut_out < self.pixels.len() {
-            let offsets: Vec<u32> = (0..self.offsets.len())
-                .map(|i| (i * patch.len()) as u32)
-                .collect();
-            match self.pixels {
-                PixelsRef::U8(pixels) => {
-                    let pixels = self.cut(patch, pixels);
-                    self.append_as(patch.width, &offsets, PixelsRef::U8(&pixels), words);
-                }
-                PixelsRef::F32(pixels) => {
-                    let pixels = self.cut(patch, pixels);
-                    self.append_as(patch.width, &offsets, PixelsRef::F32(&pixels), words);
-                }
-            }
-        } else {
-            self.append_as(self.row_stride, self.offsets, self.pixels, words);
+        if cut_out >= self.pixels.len() {
+            return self.append_as(words);
         }
+        let offsets: Vec<u32> = (0..self.offsets.len())
+            .map(|i| (i * patch.len()) as u32)
+            .collect();
+        let (u8_pixels, f32_pixels);
+        let pixels = match self.pixels {
+            PixelsRef::U8(pixels) => {
+                u8_pixels = self.cut(patch, pixels);
+                PixelsRef::U8(&u8_pixels)
+            }
+            PixelsRef::F32(pixels) => {
+                f32_pixels = self.cut(patch, pixels);
+                PixelsRef::F32(&f32_pixels)
+            }
+        };
+        let cut = Record {
+            row_stride: patch.width,
+            offsets: &offsets,
+            pixels,
+            ..*self
+        };
+        cut.append_as(words)
     }
 
     fn cut<T: Copy>(&self, patch: PatchShape, pixels: &[T]) -> Vec<T> {
@@ -61,28 +103,49 @@ impl Record<'_> {
         out
     }
 
-    fn append_as(
-        &self,
-        row_stride: u32,
-        offsets: &[u32],
-        pixels: PixelsRef<'_>,
-        words: &mut Vec<u64>,
-    ) {
-        let (kind, bytes): (u64, &[u8]) = match pixels {
+    fn append_as(&self, words: &mut Vec<u64>) -> u64 {
+        let n_words = self.offsets.last().map_or(0, |&last| last / 64 + 1) as usize;
+        let mut positions = vec![0; n_words];
+        positions::mark(self.offsets, &mut positions);
+        let blocks = blocks(&positions);
+        let (kind, bytes): (u64, &[u8]) = match self.pixels {
             PixelsRef::U8(pixels) => (0, pixels),
             PixelsRef::F32(pixels) => (1, bytemuck::cast_slice(pixels)),
         };
         words.push(self.image);
         words.push(self.scaling.centre.to_bits());
         words.push(self.scaling.scale.to_bits());
-        words.push(u64::from(row_stride) | (offsets.len() as u64) << 32);
-        words.push(pixels.len() as u64 | kind << 63);
-        append_bytes(bytemuck::cast_slice(offsets), words);
+        words.push(u64::from(self.row_stride) | (blocks.len() as u64) << 32);
+        words.push(self.pixels.len() as u64 | kind << 63);
+        words.extend(blocks.iter().map(|&(word, before)| word as u64 | (before as u64) << 32));
+        words.push(n_words as u64 | (self.offsets.len() as u64) << 32);
+        words.extend_from_slice(&positions);
         append_bytes(bytes, words);
+        blocks.len() as u64
     }
 }
 
 const HEADER_WORDS: usize = 5;
+
+/// First word of positions and number of patches before it, for each block.
+fn blocks(positions: &[u64]) -> Vec<(usize, usize)> {
+    let mut blocks = Vec::new();
+    let (mut first, mut n, mut before) = (0, 0, 0);
+    for (at, word) in positions.iter().enumerate() {
+        if n > 0 && (n >= BLOCK_PATCHES || at - first >= SPAN_WORDS) {
+            blocks.push((first, before));
+            (first, before, n) = (at, before + n, 0);
+        }
+        if n == 0 && *word != 0 {
+            first = at;
+        }
+        n += word.count_ones() as usize;
+    }
+    if n > 0 {
+        blocks.push((first, before));
+    }
+    blocks
+}
 
 fn append_bytes(bytes: &[u8], words: &mut Vec<u64>) {
     let start = words.len();
@@ -91,7 +154,7 @@ fn append_bytes(bytes: &[u8], words: &mut Vec<u64>) {
 }
 
 /// Where a record starts: in the run of words, and in the numbering of blocks and patches over the whole sample.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 pub struct IndexEntry {
     /// First word of the record.
@@ -100,6 +163,19 @@ pub struct IndexEntry {
     pub block: u64,
     /// Patches in all records before it.
     pub patch: u64,
+}
+
+impl IndexEntry {
+    /// Appends `record` to `words`; the entry of the record after it.
+    pub fn append(self, record: &Record<'_>, patch: PatchShape, words: &mut Vec<u64>) -> Self {
+        let before = words.len();
+        let n_blocks = record.append_to(patch, words);
+        IndexEntry {
+            word: self.word + (words.len() - before) as u64,
+            block: self.block + n_blocks,
+            patch: self.patch + record.offsets.len() as u64,
+        }
+    }
 }
 
 /// A finished sample, borrowed from memory or from a mapped file.
@@ -111,11 +187,11 @@ pub struct SampleView<'a> {
     patch: PatchShape,
 }
 
-/// Up to [`BLOCK_PATCHES`] patches of one record.
+/// A stretch of one record's patches.
 #[derive(Debug, Clone, Copy)]
 pub struct Block<'a> {
-    /// The record that the patches belong to, with `offsets` cut down to this block's.
-    pub record: Record<'a>,
+    /// The patches.
+    pub patches: Patches<'a>,
     /// Number of the block's first patch over the whole sample.
     pub first_patch: u64,
 }
@@ -151,32 +227,9 @@ impl<'a> SampleView<'a> {
         self.index.last().map_or(0, |end| end.block)
     }
 
-    /// Record `index`.
-    pub fn record(&self, index: usize) -> Record<'a> {
-        let words = self.words;
-        let at = self.index[index].word as usize;
-        let row_stride = words[at + 3] as u32;
-        let n_offsets = (words[at + 3] >> 32) as usize;
-        let n_pixels = (words[at + 4] & !(1 << 63)) as usize;
-        let is_f32 = words[at + 4] >> 63 == 1;
-        let offsets_at = at + HEADER_WORDS;
-        let offsets: &[u32] = bytemuck::cast_slice(&words[offsets_at..]);
-        let pixels_at = offsets_at + (n_offsets * 4).div_ceil(8);
-        let pixels = if is_f32 {
-            PixelsRef::F32(&bytemuck::cast_slice(&words[pixels_at..])[..n_pixels])
-        } else {
-            PixelsRef::U8(&bytemuck::cast_slice(&words[pixels_at..])[..n_pixels])
-        };
-        Record {
-            image: words[at],
-            scaling: Scaling {
-                centre: f64::from_bits(words[at + 1]),
-                scale: f64::from_bits(words[at + 2]),
-            },
-            row_stride,
-            offsets: &offsets[..n_offsets],
-            pixels,
-        }
+    /// All patches of record `index`.
+    pub fn record(&self, index: usize) -> Patches<'a> {
+        self.layout(index).patches()
     }
 
     /// Block `index` of the whole sample; blocks are numbered record by record.
@@ -184,25 +237,98 @@ impl<'a> SampleView<'a> {
         debug_assert!(index < self.n_blocks());
         let at = self.index.partition_point(|entry| entry.block <= index) - 1;
         let entry = self.index[at];
-        let mut record = self.record(at);
-        let first = (index - entry.block) as usize * BLOCK_PATCHES;
-        let last = (first + BLOCK_PATCHES).min(record.offsets.len());
-        record.offsets = &record.offsets[first..last];
+        let layout = self.layout(at);
+        let within = (index - entry.block) as usize;
+        let (first_word, before) = layout.block_start(within);
+        let end_word = match within + 1 < layout.n_blocks {
+            true => layout.block_start(within + 1).0,
+            false => layout.positions.len(),
+        };
         Block {
-            record,
-            first_patch: entry.patch + first as u64,
+            patches: Patches {
+                positions: &layout.positions[first_word..end_word],
+                pixels: layout.pixels.skip(first_word * 64),
+                ..layout.patches()
+            },
+            first_patch: entry.patch + before as u64,
         }
     }
 
-    /// Which block holds patch `patch` of the whole sample, and where in the block.
-    pub fn find_patch(&self, patch: u64) -> (u64, usize) {
+    /// The record of patch `patch` of the whole sample, and its top-left pixel there.
+    pub fn find_patch(&self, patch: u64) -> (Patches<'a>, u32) {
         debug_assert!(patch < self.n_patches());
         let at = self.index.partition_point(|entry| entry.patch <= patch) - 1;
-        let entry = self.index[at];
-        let within = (patch - entry.patch) as usize;
-        (
-            entry.block + (within / BLOCK_PATCHES) as u64,
-            within % BLOCK_PATCHES,
-        )
+        let within = (patch - self.index[at].patch) as usize;
+        let layout = self.layout(at);
+        let block = layout.find_block(within);
+        let (first_word, before) = layout.block_start(block);
+        let offset = positions::nth(&layout.positions[first_word..], within - before);
+        (layout.patches(), first_word as u32 * 64 + offset)
+    }
+
+    fn layout(&self, index: usize) -> Layout<'a> {
+        let words = &self.words[self.index[index].word as usize..];
+        let n_blocks = (words[3] >> 32) as usize;
+        let n_pixels = (words[4] & !(1 << 63)) as usize;
+        let (header, rest) = words.split_at(HEADER_WORDS);
+        let (blocks, rest) = rest.split_at(n_blocks);
+        let n_words = rest[0] as u32 as usize;
+        let (positions, bytes) = rest[1..].split_at(n_words);
+        let pixels = if header[4] >> 63 == 1 {
+            PixelsRef::F32(&bytemuck::cast_slice(bytes)[..n_pixels])
+        } else {
+            PixelsRef::U8(&bytemuck::cast_slice(bytes)[..n_pixels])
+        };
+        Layout {
+            header,
+            n_blocks,
+            blocks,
+            positions,
+            pixels,
+        }
+    }
+}
+
+/// A record as it lies in the sample.
+struct Layout<'a> {
+    header: &'a [u64],
+    n_blocks: usize,
+    blocks: &'a [u64],
+    positions: &'a [u64],
+    pixels: PixelsRef<'a>,
+}
+
+impl<'a> Layout<'a> {
+    fn patches(&self) -> Patches<'a> {
+        Patches {
+            image: self.header[0],
+            scaling: Scaling {
+                centre: f64::from_bits(self.header[1]),
+                scale: f64::from_bits(self.header[2]),
+            },
+            row_stride: self.header[3] as u32,
+            positions: self.positions,
+            pixels: self.pixels,
+        }
+    }
+
+    /// First word of positions, and number of patches before it.
+    fn block_start(&self, block: usize) -> (usize, usize) {
+        let word = self.blocks[block];
+        (word as u32 as usize, (word >> 32) as usize)
+    }
+
+    /// The block of patch `within` of the record.
+    fn find_block(&self, within: usize) -> usize {
+        let (mut low, mut high) = (0, self.n_blocks);
+        while high - low > 1 {
+            let middle = (low + high) / 2;
+            if self.block_start(middle).1 <= within {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        low
     }
 }

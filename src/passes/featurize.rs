@@ -29,8 +29,7 @@ pub fn featurize(
     let (job, input) = (&plan.job, &plan.input);
     let words = Words::new(
         &vocabulary.centroids,
-        vocabulary.k(),
-        vocabulary.d(),
+        vocabulary.preparation.patch,
         plan.simd,
     );
     let vector_bytes = (vocabulary.k() * size_of::<f32>()) as u64;

@@ -115,7 +115,7 @@ fn gather(plan: &Plan, dir: &Path, watch: Watch<'_>) -> Result<Sample> {
             source: Box::new(|| source.next_batch()),
             first: Box::new(|| Box::new(|batch| decode::decode(batch, input, decode_params))),
             second: Box::new(|| Box::new(|batch| Ok(sample::sample(batch, &sample_params)))),
-            fold: Box::new(|batch| gather.push(&batch)),
+            fold: Box::new(|batch| gather.push(batch)),
         },
         plan.limits,
         &watch.progress.learn,

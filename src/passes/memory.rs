@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 
 use crate::error::{Error, Result};
 use crate::job::{Job, VocabularySource};
-use crate::kernel::nearest::{Scratch, Words};
+use crate::kernel::nearest::Words;
 use crate::stages::featurize::worker_bytes;
 use crate::stages::kmeans;
 
@@ -71,10 +71,10 @@ impl MemoryPlan {
     /// The ceiling is too low for the job.
     pub fn new(job: &Job, needs: &Needs) -> Result<MemoryPlan> {
         let ceiling_bytes = job.run.memory_bytes;
-        let (k, d) = (needs.k, job.preparation.patch.len());
+        let (k, patch) = (needs.k, job.preparation.patch);
         let threads = job.run.threads as u64;
         let kmeans_bytes = match &job.vocabulary {
-            VocabularySource::Learn(params) => kmeans::heap_bytes(k, d, params, job.run.threads),
+            VocabularySource::Learn(params) => kmeans::heap_bytes(k, patch, params, job.run.threads),
             VocabularySource::From(_) => 0,
         };
         let is_learned = kmeans_bytes > 0;
@@ -91,8 +91,7 @@ impl MemoryPlan {
                 _ => 0,
             },
             kmeans_bytes,
-            words_bytes: Words::heap_bytes(k, d)
-                + threads * (Scratch::heap_bytes(k, d) + worker_bytes(k)),
+            words_bytes: Words::heap_bytes(k, patch) + threads * worker_bytes(k, patch),
             sink_bytes: needs.sink_bytes,
         };
         let needed = plan.learn_bytes().max(plan.featurize_bytes());

@@ -12,7 +12,7 @@ use memmap2::Mmap;
 use super::map;
 use crate::error::{Error, Result};
 use crate::kernel::grid::PatchShape;
-use crate::kernel::sample::{BLOCK_PATCHES, IndexEntry, Record, SampleView};
+use crate::kernel::sample::{IndexEntry, Record, SampleView};
 
 /// A sample that is being gathered, record by record.
 #[derive(Debug)]
@@ -60,11 +60,7 @@ impl SampleWriter {
             spill_dir: spill_dir.to_owned(),
             words: Vec::new(),
             index: Vec::new(),
-            next: IndexEntry {
-                word: 0,
-                block: 0,
-                patch: 0,
-            },
+            next: IndexEntry::default(),
             spilled: None,
         }
     }
@@ -79,12 +75,8 @@ impl SampleWriter {
         if record.offsets.is_empty() {
             return Ok(());
         }
-        let before = self.words.len();
-        record.append_to(self.patch, &mut self.words);
         self.index.push(self.next);
-        self.next.word += (self.words.len() - before) as u64;
-        self.next.block += record.offsets.len().div_ceil(BLOCK_PATCHES) as u64;
-        self.next.patch += record.offsets.len() as u64;
+        self.next = self.next.append(record, self.patch, &mut self.words);
         if self.heap_bytes() > self.max_heap_bytes {
             self.spill()?;
         }
@@ -189,6 +181,7 @@ mod tests {
     use super::*;
     use crate::kernel::image::PixelsRef;
     use crate::kernel::normalize::Scaling;
+    use crate::kernel::sample::Patches;
 
     const PATCH: PatchShape = PatchShape {
         height: 2,
@@ -201,7 +194,8 @@ mod tests {
         for image in 0..50u64 {
             let pixels: Vec<u8> = (0..30).map(|i| (image * 7 + i) as u8).collect();
             let floats: Vec<f32> = pixels.iter().map(|&p| f32::from(p) + 0.5).collect();
-            let offsets: Vec<u32> = (0..(image % 19) as u32).map(|i| (i * 5) % 23).collect();
+            let mut offsets: Vec<u32> = (0..(image % 19) as u32).map(|i| (i * 5) % 23).collect();
+            offsets.sort_unstable();
             writer
                 .push(&Record {
                     image,
@@ -228,19 +222,17 @@ mod tests {
         for index in 0..view.n_blocks() {
             let block = view.block(index);
             assert_eq!(block.first_patch, patches.len() as u64);
-            for &offset in block.record.offsets {
-                assert_eq!(view.find_patch(patches.len() as u64).0, index);
-                let stride = block.record.row_stride;
-                let at = |dy: u32, dx: u32| {
-                    block
-                        .record
-                        .pixels
-                        .get((offset + dy * stride + dx) as usize)
+            for offset in block.patches.offsets() {
+                let patch = &block.patches;
+                let (found, found_offset) = view.find_patch(patches.len() as u64);
+                let at = |patch: &Patches<'_>, offset: u32| {
+                    let stride = patch.row_stride;
+                    [0, 1, stride, stride + 1]
+                        .map(|i| patch.pixels.get((offset + i) as usize))
+                        .to_vec()
                 };
-                patches.push((
-                    block.record.image,
-                    vec![at(0, 0), at(0, 1), at(1, 0), at(1, 1)],
-                ));
+                assert_eq!(at(&found, found_offset), at(patch, offset));
+                patches.push((patch.image, at(patch, offset)));
             }
         }
         patches
@@ -259,8 +251,9 @@ mod tests {
         let sample = gather(u64::MAX);
         let expected: Vec<(u64, Vec<f64>)> = (0..50u64)
             .flat_map(|image| {
-                (0..image % 19).map(move |i| {
-                    let first = (i * 5) % 23;
+                let mut firsts: Vec<u64> = (0..image % 19).map(|i| (i * 5) % 23).collect();
+                firsts.sort_unstable();
+                firsts.into_iter().map(move |first| {
                     let half = if image % 2 == 0 { 0.0 } else { 0.5 };
                     let at = |p: u64| f64::from((image * 7 + first + p) as u8) + half;
                     (image, vec![at(0), at(1), at(6), at(7)])

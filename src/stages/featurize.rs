@@ -7,11 +7,12 @@ use arrow::record_batch::RecordBatch;
 use super::decode::ImageBatch;
 use crate::error::Result;
 use crate::job::OnBadImage;
-use crate::kernel::grid::Grid;
+use crate::kernel::grid::{Grid, PatchShape};
 use crate::kernel::image::Image;
 use crate::kernel::nearest::{self, Scratch, Words};
 use crate::kernel::normalize::Scaling;
-use crate::kernel::sample::Record;
+use crate::kernel::positions::SPAN_WORDS;
+use crate::kernel::sample::Patches;
 use crate::kernel::vocabulary::Preparation;
 use crate::shard::features::Rows;
 use crate::shard::input::InputSet;
@@ -32,12 +33,13 @@ pub struct FeatureBatch {
     pub tally: Tally,
 }
 
-/// Patches of an image that are searched at once: what a worker holds does not grow with the image.
-const STRIP_PATCHES: usize = 8192;
+/// First pixels of the patches of an image that are searched at once: what a worker holds does not grow with the image.
+const STRIP_PIXELS: usize = 64 * SPAN_WORDS;
 
-/// Heap bytes of a worker's offsets, labels and counts.
-pub fn worker_bytes(k: usize) -> u64 {
-    (STRIP_PATCHES * 2 * size_of::<u32>() + k * size_of::<u32>()) as u64
+/// Heap bytes of a worker's scratch, positions and counts.
+pub fn worker_bytes(k: usize, patch: PatchShape) -> u64 {
+    let own = STRIP_PIXELS / 8 + k * size_of::<u32>();
+    Scratch::heap_bytes(k, patch, STRIP_PIXELS) + own as u64
 }
 
 /// One worker: its words and its scratch memory.
@@ -49,11 +51,10 @@ pub struct Featurizer<'a> {
     stride: u32,
     on_bad_image: OnBadImage,
     scratch: Scratch,
-    labels: Vec<u32>,
     counts: Vec<u32>,
-    offsets: Vec<u32>,
-    // The image size and the first patch that `offsets` is for.
-    offsets_of: (u32, u32, usize),
+    positions: Vec<u64>,
+    // The image size and the first patch that `positions` is for.
+    positions_of: (u32, u32, usize),
 }
 
 impl<'a> Featurizer<'a> {
@@ -72,10 +73,9 @@ impl<'a> Featurizer<'a> {
             stride,
             on_bad_image,
             scratch: Scratch::default(),
-            labels: Vec::new(),
             counts: vec![0; words.k()],
-            offsets: Vec::new(),
-            offsets_of: (0, 0, 0),
+            positions: Vec::new(),
+            positions_of: (0, 0, 0),
         }
     }
 
@@ -149,30 +149,25 @@ impl<'a> Featurizer<'a> {
         let scaling = Scaling::of(self.preparation.normalize, pixels);
         let mut decided_again = 0;
         self.counts.fill(0);
-        for start in (0..grid.len()).step_by(STRIP_PATCHES) {
-            let strip = start..(start + STRIP_PATCHES).min(grid.len());
-            // Images of one size, each a single strip, share their offsets.
-            if self.offsets_of != (image.height, image.width, strip.start) {
-                grid.offsets_into(strip.clone(), &mut self.offsets);
-                self.offsets_of = (image.height, image.width, strip.start);
+        let mut start = 0;
+        while start < grid.len() {
+            let end = start + grid.windows_within(start, STRIP_PIXELS);
+            // Images of one size, each a single strip, share their positions.
+            if self.positions_of != (image.height, image.width, start) {
+                grid.mark(start..end, &mut self.positions);
+                self.positions_of = (image.height, image.width, start);
             }
-            let patches = Record {
+            let patches = Patches {
                 image: 0,
                 scaling,
                 row_stride: image.width,
-                offsets: &self.offsets,
-                pixels,
+                positions: &self.positions,
+                pixels: pixels.skip(grid.offset(start)),
             };
-            decided_again += nearest::nearest(
-                self.words,
-                self.preparation.patch,
-                &patches,
-                &mut self.scratch,
-                &mut self.labels,
-            );
-            for &label in &self.labels {
-                self.counts[label as usize] += 1;
-            }
+            let found = nearest::search(self.words, &patches, &mut self.scratch);
+            decided_again += found.decided_again;
+            found.count_into(&mut self.counts);
+            start = end;
         }
         (grid.len(), decided_again)
     }

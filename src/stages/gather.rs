@@ -8,6 +8,7 @@ use std::path::Path;
 use super::sample::SampleBatch;
 use crate::error::Result;
 use crate::kernel::grid::PatchShape;
+use crate::kernel::sample::Record;
 use crate::shard::spill::{Sample, SampleWriter};
 
 /// Gathers a sample.
@@ -23,7 +24,7 @@ pub struct Gather<'a> {
 #[derive(Debug)]
 struct Limit {
     max_patches: u64,
-    // Hash of every patch held, in order.
+    // Hash of every patch held, in the order of the sample.
     hashes: Vec<u64>,
     // Patches with a larger hash are not wanted any more.
     largest: u64,
@@ -57,17 +58,13 @@ impl<'a> Gather<'a> {
     }
 
     /// Adds a batch.
-    pub fn push(&mut self, batch: &SampleBatch) -> Result<()> {
-        for image in &batch.images {
-            let n = match &mut self.limit {
-                None => image.n_patches(),
-                Some(limit) => {
-                    let n = image.hashes.partition_point(|&hash| hash <= limit.largest);
-                    limit.hashes.extend_from_slice(&image.hashes[..n]);
-                    n
-                }
-            };
-            self.writer.push(&image.record(n))?;
+    pub fn push(&mut self, mut batch: SampleBatch) -> Result<()> {
+        for image in &mut batch.images {
+            if let Some(limit) = &mut self.limit {
+                image.keep_up_to(limit.largest);
+                limit.hashes.extend_from_slice(&image.hashes);
+            }
+            self.writer.push(&image.record())?;
         }
         if self
             .limit
@@ -91,7 +88,7 @@ impl<'a> Gather<'a> {
         self.writer.finish()
     }
 
-    /// Keeps the `max_patches` smallest hashes and the records' prefixes that they are.
+    /// Keeps the patches with the `max_patches` smallest hashes.
     fn thin_out(&mut self) -> Result<()> {
         let Some(limit) = &mut self.limit else {
             return Ok(());
@@ -106,13 +103,20 @@ impl<'a> Gather<'a> {
         let hashes = std::mem::take(&mut limit.hashes);
         let mut rest = hashes.as_slice();
         for index in 0..view.n_records() {
-            let mut record = view.record(index);
-            let (own, others) = rest.split_at(record.offsets.len());
+            let patches = view.record(index);
+            let (own, others) = rest.split_at(patches.len());
             rest = others;
-            let n = own.partition_point(|&hash| hash <= limit.largest);
-            limit.hashes.extend_from_slice(&own[..n]);
-            record.offsets = &record.offsets[..n];
-            self.writer.push(&record)?;
+            let stays = |(_, hash): &(u32, u64)| *hash <= limit.largest;
+            let kept = || patches.offsets().zip(own.iter().copied()).filter(stays);
+            limit.hashes.extend(kept().map(|(_, hash)| hash));
+            let offsets: Vec<u32> = kept().map(|(offset, _)| offset).collect();
+            self.writer.push(&Record {
+                image: patches.image,
+                scaling: patches.scaling,
+                row_stride: patches.row_stride,
+                offsets: &offsets,
+                pixels: patches.pixels,
+            })?;
         }
         Ok(())
     }

@@ -15,9 +15,10 @@ mod reseed;
 mod tests;
 
 use crate::error::{Error, Result};
+use crate::kernel::grid::PatchShape;
 use crate::kernel::kmeans::seeding::Pool;
 use crate::kernel::kmeans::{Algorithm, KMeansParams};
-use crate::kernel::nearest::{Scratch, Simd, Words};
+use crate::kernel::nearest::{Simd, Words};
 use crate::kernel::sample::SampleView;
 use crate::kernel::vocabulary::{Preparation, Vocabulary};
 
@@ -136,7 +137,8 @@ pub fn learn_with(
 }
 
 /// Upper bound on the heap bytes that [`learn`] allocates, the sample not counted.
-pub fn heap_bytes(k: usize, d: usize, params: &KMeansParams, threads: usize) -> u64 {
+pub fn heap_bytes(k: usize, patch: PatchShape, params: &KMeansParams, threads: usize) -> u64 {
+    let d = patch.len();
     let words = (k * d * 4) as u64;
     // Breathing has more words for a while.
     let (grown, breathing) = match params.algorithm {
@@ -144,10 +146,10 @@ pub fn heap_bytes(k: usize, d: usize, params: &KMeansParams, threads: usize) -> 
         Algorithm::MiniBatch => (k, 0),
     };
     let pool = Pool::heap_bytes(init::pool_len(u64::MAX, k, d), d);
-    let parts = pass::parts_bytes(grown, d).max(pass::parts_bytes(k, d));
-    let worker = Scratch::heap_bytes(grown, d) + 256 * 8 + d as u64 * 16 + THREAD_BYTES;
+    let parts = pass::parts_bytes(grown, patch).max(pass::parts_bytes(k, patch));
+    let worker = pass::worker_bytes(grown, patch) + THREAD_BYTES;
     // Two restarts' words, the words that move, a copy, and the laid-out ones.
-    let training = 4 * words + 2 * Words::heap_bytes(grown, d) + 32 * k as u64;
+    let training = 4 * words + 2 * Words::heap_bytes(grown, patch) + 32 * k as u64;
     // Both may be as large as the job likes; what cannot be counted cannot fit either.
     let (max_iter, n_init) = (params.max_iter as u64, params.n_init as u64);
     let logs = n_init.saturating_mul(size_of::<RestartLog>() as u64);
@@ -193,20 +195,19 @@ impl Training<'_> {
         let mut restarts = Vec::with_capacity(self.params.n_init);
         for restart in 0..self.params.n_init {
             let mut trained = self.train(restart)?;
-            let tally = self.tally(&trained.centroids)?;
-            trained.log.final_inertia = tally.inertia_per_patch();
+            trained.log.final_inertia = self.inertia_per_patch(&trained.centroids)?;
             if best.is_empty() || trained.log.final_inertia < best_inertia {
                 best_inertia = trained.log.final_inertia;
                 best = trained.centroids;
             }
             restarts.push(trained.log);
         }
-        let (centroids, tally) = self.finish(best)?;
+        let (centroids, sums) = self.finish(best)?;
         let vocabulary = Vocabulary {
             preparation,
+            inertia: sums.inertia_by_word(&centroids).collect(),
             centroids,
-            counts: tally.counts,
-            inertia: tally.inertia,
+            counts: sums.counts,
         };
         Ok(Learned {
             vocabulary,
@@ -223,7 +224,13 @@ impl Training<'_> {
     }
 
     fn words(&self, centroids: &[f32]) -> Words {
-        Words::new(centroids, centroids.len() / self.d(), self.d(), self.simd)
+        Words::new(centroids, self.sample.patch(), self.simd)
+    }
+
+    /// Over the whole sample.
+    fn inertia_per_patch(&self, centroids: &[f32]) -> Result<f64> {
+        let sums = self.all_sums(centroids)?;
+        Ok(sums.inertia(centroids) / sums.n_patches().max(1) as f64)
     }
 
     fn d(&self) -> usize {

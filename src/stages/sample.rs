@@ -1,7 +1,7 @@
 //! Sample: of each image, the patches with the smallest hashes of (seed, image number, patch number).
 //!
-//! The choice depends on nothing else, so no thread, shard order or resumed run can change it; and since patches stand
-//! in the order of their hashes, a later, smaller sample is a prefix of each image's.
+//! The choice depends on nothing else, so no thread, shard order or resumed run can change it. What was chosen stands in the
+//! order of the image.
 
 use crate::job::{PerImage, Sampling};
 use crate::kernel::grid::{Grid, PatchShape};
@@ -28,20 +28,31 @@ pub struct SampledImage {
     width: u32,
     offsets: Vec<u32>,
     pixels: Pixels,
-    /// Hash of each patch, ascending; kept only where the whole sample is limited.
+    /// Hash of each patch, in the order of `offsets`; kept only where the whole sample is limited.
     pub hashes: Vec<u64>,
 }
 
 impl SampledImage {
-    /// The first `n` patches as a record.
-    pub fn record(&self, n: usize) -> Record<'_> {
+    /// The patches as a record.
+    pub fn record(&self) -> Record<'_> {
         Record {
             image: self.image,
             scaling: self.scaling,
             row_stride: self.width,
-            offsets: &self.offsets[..n],
+            offsets: &self.offsets,
             pixels: self.pixels.as_ref(),
         }
+    }
+
+    /// Lets those patches go whose hash is larger; only where hashes are kept.
+    pub fn keep_up_to(&mut self, largest: u64) {
+        let hashes = &self.hashes;
+        let mut at = 0;
+        self.offsets.retain(|_| {
+            at += 1;
+            hashes[at - 1] <= largest
+        });
+        self.hashes.retain(|&hash| hash <= largest);
     }
 
     /// How many patches were drawn.
@@ -73,7 +84,8 @@ pub fn sample(batch: ImageBatch, params: &SampleParams) -> SampleBatch {
         .map(|(number, image)| {
             let grid = grid(image.height, image.width, params);
             let n = n_sampled(params.sampling.per_image, grid.len());
-            let hashes = smallest_hashes(params.seed, number, grid.len(), n);
+            let mut hashes = smallest_hashes(params.seed, number, grid.len(), n);
+            hashes.sort_unstable_by_key(|&(_, patch)| patch);
             SampledImage {
                 image: number,
                 scaling: Scaling::of(params.preparation.normalize, image.pixels.as_ref()),
@@ -112,7 +124,7 @@ pub fn n_sampled(per_image: PerImage, n_patches: usize) -> usize {
 /// Hashes that are held beside those that may stay, before the largest are let go.
 const SPARE_HASHES: usize = 4096;
 
-/// The `n` patches with the smallest hashes, with them, ascending.
+/// The `n` patches with the smallest hashes, with them, in no order.
 fn smallest_hashes(seed: u64, image: u64, n_patches: usize, n: usize) -> Vec<(u64, u32)> {
     let key = rng::key(seed, Purpose::SamplePatches, image);
     let max_held = n.saturating_mul(2).saturating_add(SPARE_HASHES);
@@ -124,7 +136,6 @@ fn smallest_hashes(seed: u64, image: u64, n_patches: usize, n: usize) -> Vec<(u6
         held.push((rng::hash(key, u64::from(patch)), patch));
     }
     keep_smallest(&mut held, n);
-    held.sort_unstable();
     held
 }
 
@@ -153,6 +164,11 @@ pub fn sample_bytes(sampling: Sampling, n_pixels: u64) -> u64 {
 mod tests {
     use super::*;
 
+    fn sorted(mut hashes: Vec<(u64, u32)>) -> Vec<(u64, u32)> {
+        hashes.sort_unstable();
+        hashes
+    }
+
     #[test]
     fn three_quarters_of_529_patches_are_396() {
         assert_eq!(n_sampled(PerImage::Share(0.75), 529), 396);
@@ -176,9 +192,9 @@ mod tests {
     }
 
     #[test]
-    fn a_smaller_sample_is_a_prefix_of_a_larger_one() {
-        let large = smallest_hashes(3, 11, 529, 396);
-        assert_eq!(smallest_hashes(3, 11, 529, 10), large[..10]);
+    fn a_smaller_sample_is_the_beginning_of_a_larger_one() {
+        let large = sorted(smallest_hashes(3, 11, 529, 396));
+        assert_eq!(sorted(smallest_hashes(3, 11, 529, 10)), large[..10]);
     }
 
     #[test]
@@ -189,7 +205,7 @@ mod tests {
             .map(|patch| (rng::hash(key, u64::from(patch)), patch))
             .collect();
         all.sort_unstable();
-        assert_eq!(smallest_hashes(5, 2, n_patches, 7), all[..7]);
+        assert_eq!(sorted(smallest_hashes(5, 2, n_patches, 7)), all[..7]);
     }
 
     #[test]

@@ -1,58 +1,147 @@
 //! What one pass over patches leaves: counts, sums and squares, and how they move words.
 //!
-//! Sums are f64 and counts u64. Partial sums are merged by the caller in a fixed order; nothing here may depend on who
-//! made which part.
+//! Sums are f64 and counts u64. Where the search was in whole numbers, the raw pixels of a word's patches are added up in
+//! whole numbers first, image by image. Partial sums are merged by the caller in a fixed order; nothing here may depend on
+//! who made which part.
 
 use super::values::ValueReader;
-use crate::kernel::sample::Record;
+use crate::kernel::grid::PatchShape;
+use crate::kernel::nearest::{Found, Simd, Whole, Work};
+use crate::kernel::sample::Patches;
+
+/// Patches whose bytes can be added in 16 bits.
+const MAX_RAW: u16 = u16::MAX / u8::MAX as u16;
 
 /// Counts and sums of the patches of each word.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sums {
     /// Patches of each word, `k`.
     pub counts: Vec<u64>,
-    // Sum of each word's patches, k * d.
+    layout: Layout,
+    // Sum of each word's patches, [k][height][row], zeros past the width.
     values: Vec<f64>,
-    // Sum of the squares of all patches, value by value, d.
+    // Sum of the squared norms of each word's patches, k.
     squares: Vec<f64>,
 }
 
-impl Sums {
-    /// Of no patches, for `k` words of `d` values.
-    pub fn new(k: usize, d: usize) -> Sums {
-        Sums {
-            counts: vec![0; k],
-            values: vec![0.0; k * d],
-            squares: vec![0.0; d],
+/// Rows of a patch, made up to whole vectors.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Layout {
+    height: usize,
+    width: usize,
+    row: usize,
+}
+
+impl Layout {
+    fn new(patch: PatchShape) -> Layout {
+        let width = patch.width as usize;
+        Layout {
+            height: patch.height as usize,
+            width,
+            row: width.next_multiple_of(if width <= 4 { 4 } else { 8 }),
         }
     }
 
-    /// Heap bytes for `k` words of `d` values.
-    pub fn heap_bytes(k: usize, d: usize) -> u64 {
-        8 * (k as u64 + k as u64 * d as u64 + d as u64)
+    fn word(&self) -> usize {
+        self.height * self.row
     }
 
-    /// Adds the patches of `record`, labelled by `labels`. `values` is working memory, `d` long.
-    pub fn add(
-        &mut self,
-        record: &Record<'_>,
-        labels: &[u32],
-        reader: &mut ValueReader,
-        values: &mut [f64],
-    ) {
-        let d = self.squares.len();
-        let values = &mut values[..d];
-        for (&offset, &label) in record.offsets.iter().zip(labels) {
-            self.counts[label as usize] += 1;
-            if record.scaling.is_blank() {
+    fn d(&self) -> usize {
+        self.height * self.width
+    }
+}
+
+/// Working memory of [`Sums::add`].
+#[derive(Debug, Clone)]
+pub struct SumScratch {
+    simd: Simd,
+    reader: ValueReader,
+    values: Vec<f64>,
+    // Of this image, for each word: sum of the raw pixels, [k][height][row]; patches since these were last added to the
+    // sums; squares.
+    raw: Vec<u16>,
+    n: Vec<u16>,
+    squares: Vec<u64>,
+    // Words that have such patches.
+    touched: Vec<u32>,
+}
+
+impl SumScratch {
+    /// For `k` words.
+    pub fn new(k: usize, patch: PatchShape, simd: Simd) -> SumScratch {
+        SumScratch {
+            simd,
+            reader: ValueReader::new(patch),
+            values: vec![0.0; patch.len()],
+            raw: vec![0; k * Layout::new(patch).word()],
+            n: vec![0; k],
+            squares: vec![0; k],
+            touched: Vec::with_capacity(k),
+        }
+    }
+
+    /// Heap bytes for `k` words.
+    pub fn heap_bytes(k: usize, patch: PatchShape) -> u64 {
+        let (k, word) = (k as u64, Layout::new(patch).word() as u64);
+        k * word * 2 + k * 14 + patch.len() as u64 * 8 + 256 * 8
+    }
+}
+
+impl Sums {
+    /// Of no patches, for `k` words.
+    pub fn new(k: usize, patch: PatchShape) -> Sums {
+        let layout = Layout::new(patch);
+        Sums {
+            counts: vec![0; k],
+            layout,
+            values: vec![0.0; k * layout.word()],
+            squares: vec![0.0; k],
+        }
+    }
+
+    /// Heap bytes for `k` words.
+    pub fn heap_bytes(k: usize, patch: PatchShape) -> u64 {
+        8 * k as u64 * (Layout::new(patch).word() as u64 + 2)
+    }
+
+    /// Adds `patches`, with what a search of them `found`.
+    pub fn add(&mut self, patches: &Patches<'_>, found: &Found<'_>, scratch: &mut SumScratch) {
+        match found.whole {
+            Some(whole) => {
+                let simd = scratch.simd;
+                simd.run(AddWhole {
+                    sums: self,
+                    patches,
+                    found,
+                    whole,
+                    scratch,
+                });
+            }
+            None => self.add_values(patches, found, scratch),
+        }
+    }
+
+    /// Adds normalised values, patch by patch.
+    fn add_values(&mut self, patches: &Patches<'_>, found: &Found<'_>, scratch: &mut SumScratch) {
+        let layout = self.layout;
+        for (&offset, &label) in found.offsets.iter().zip(found.labels) {
+            let label = label as usize;
+            self.counts[label] += 1;
+            if patches.scaling.is_blank() {
                 continue;
             }
-            reader.read(record, offset, values);
-            let sums = &mut self.values[label as usize * d..][..d];
-            for ((sum, square), &value) in sums.iter_mut().zip(&mut self.squares).zip(&*values) {
-                *sum += value;
-                *square += value * value;
+            scratch.reader.read(patches, offset, &mut scratch.values);
+            self.squares[label] += scratch.values.iter().map(|value| value * value).sum::<f64>();
+            let rows = self.values[label * layout.word()..].chunks_exact_mut(layout.row);
+            for (sums, values) in rows.zip(scratch.values.chunks_exact(layout.width)) {
+                for (sum, value) in sums.iter_mut().zip(values) {
+                    *sum += value;
+                }
             }
+        }
+        // Only blank images repeat patches here.
+        for repeat in found.repeats {
+            self.counts[repeat.label as usize] += u64::from(repeat.count);
         }
     }
 
@@ -74,21 +163,24 @@ impl Sums {
         self.counts.iter().sum()
     }
 
-    /// Sum of squared distances of the patches to the words that they were labelled by (`k * d`), by way of
-    /// `sum |x|^2 - 2 c . sum x + n |c|^2`: good to about 12 digits, which is enough to compare.
-    pub fn inertia(&self, centroids: &[f32]) -> f64 {
-        let d = self.squares.len();
-        let mut inertia: f64 = self.squares.iter().sum();
-        let words = centroids.chunks_exact(d).zip(self.values.chunks_exact(d));
-        for ((word, sums), &count) in words.zip(&self.counts) {
-            let mut change = 0.0;
-            for (&centre, &sum) in word.iter().zip(sums) {
+    /// Sum of squared distances of each word's patches to the words that they were labelled by (`k * d`), by way of
+    /// `sum |x|^2 - 2 c . sum x + n |c|^2`: good to about 12 digits of `sum |x|^2`.
+    pub fn inertia_by_word<'a>(&'a self, centroids: &'a [f32]) -> impl Iterator<Item = f64> + 'a {
+        let words = centroids.chunks_exact(self.layout.d()).enumerate();
+        words.map(|(j, word)| {
+            let count = self.counts[j] as f64;
+            let mut inertia = self.squares[j];
+            for (&centre, sum) in word.iter().zip(self.of_word(j)) {
                 let centre = f64::from(centre);
-                change += centre * (count as f64 * centre - 2.0 * sum);
+                inertia += centre * (count * centre - 2.0 * sum);
             }
-            inertia += change;
-        }
-        inertia.max(0.0)
+            inertia.max(0.0)
+        })
+    }
+
+    /// The sum of [`Sums::inertia_by_word`].
+    pub fn inertia(&self, centroids: &[f32]) -> f64 {
+        self.inertia_by_word(centroids).sum()
     }
 
     /// Moves each word towards the mean of its patches, by the share `rate(j, count)`; those without patches stay.
@@ -99,15 +191,14 @@ impl Sums {
         centroids: &mut [f32],
         mut rate: impl FnMut(usize, u64) -> f64,
     ) -> bool {
-        let d = self.squares.len();
         let mut moved = false;
-        for (j, word) in centroids.chunks_exact_mut(d).enumerate() {
+        for (j, word) in centroids.chunks_exact_mut(self.layout.d()).enumerate() {
             let count = self.counts[j];
             let rate = rate(j, count);
             if count == 0 {
                 continue;
             }
-            for (centre, sum) in word.iter_mut().zip(&self.values[j * d..][..d]) {
+            for (centre, sum) in word.iter_mut().zip(self.of_word(j)) {
                 let old = f64::from(*centre);
                 let mean = sum / count as f64;
                 // At rate 1 this is the mean itself.
@@ -124,5 +215,114 @@ impl Sums {
         (0..self.counts.len())
             .filter(|&j| self.counts[j] == 0)
             .collect()
+    }
+
+    /// The `d` sums of one word.
+    fn of_word(&self, j: usize) -> impl Iterator<Item = f64> + '_ {
+        let layout = self.layout;
+        self.values[j * layout.word()..][..layout.word()]
+            .chunks_exact(layout.row)
+            .flat_map(move |row| row[..layout.width].iter().copied())
+    }
+}
+
+/// [`Sums::add`] after a search in whole numbers.
+struct AddWhole<'a> {
+    sums: &'a mut Sums,
+    patches: &'a Patches<'a>,
+    found: &'a Found<'a>,
+    whole: Whole<'a>,
+    scratch: &'a mut SumScratch,
+}
+
+impl Work for AddWhole<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn work(mut self) {
+        match self.sums.layout.row {
+            4 => self.add::<4>(),
+            _ => self.add::<8>(),
+        }
+    }
+}
+
+impl AddWhole<'_> {
+    /// Adds raw pixels, `C` at a time.
+    #[inline(always)]
+    fn add<const C: usize>(&mut self) {
+        let layout = self.sums.layout;
+        let found = self.found.offsets.iter().zip(self.found.labels);
+        for ((&offset, &label), &squares) in found.zip(self.whole.squares) {
+            let j = label as usize;
+            let n = &mut self.scratch.n[j];
+            if *n == 0 {
+                self.scratch.touched.push(label);
+            }
+            *n += 1;
+            self.scratch.squares[j] += u64::from(squares);
+            let raw = &mut self.scratch.raw[j * layout.word()..][..layout.word()];
+            let mut start = offset as usize;
+            for raw in raw.chunks_exact_mut(layout.row) {
+                let pixels = &self.whole.pixels[start..][..layout.row];
+                let chunks = pixels.as_chunks::<C>().0;
+                for (raw, pixels) in raw.as_chunks_mut::<C>().0.iter_mut().zip(chunks) {
+                    for i in 0..C {
+                        // What lies past the width may wrap; nobody reads it.
+                        raw[i] = raw[i].wrapping_add(u16::from(pixels[i]));
+                    }
+                }
+                start += self.patches.row_stride as usize;
+            }
+            if self.scratch.n[j] == MAX_RAW {
+                self.flush(j);
+            }
+        }
+        for at in 0..self.scratch.touched.len() {
+            self.flush(self.scratch.touched[at] as usize);
+        }
+        self.scratch.touched.clear();
+        self.add_repeats();
+    }
+
+    /// Takes the raw sums of word `j` into the sums.
+    #[inline(always)]
+    fn flush(&mut self, j: usize) {
+        let (layout, scratch) = (self.sums.layout, &mut *self.scratch);
+        let n = std::mem::take(&mut scratch.n[j]);
+        if n == 0 {
+            return;
+        }
+        let scaling = self.patches.scaling;
+        let (inverse, centres) = (1.0 / scaling.scale, f64::from(n) * scaling.centre);
+        let raw = &mut scratch.raw[j * layout.word()..][..layout.word()];
+        let mut total = 0u64;
+        for row in raw.chunks_exact(layout.row) {
+            total += row[..layout.width].iter().map(|&raw| u64::from(raw)).sum::<u64>();
+        }
+        let values = &mut self.sums.values[j * layout.word()..][..layout.word()];
+        for (value, raw) in values.iter_mut().zip(raw) {
+            *value += (f64::from(*raw) - centres) * inverse;
+            *raw = 0;
+        }
+        let squares = std::mem::take(&mut scratch.squares[j]);
+        let n_values = f64::from(n) * layout.d() as f64;
+        self.sums.squares[j] += scaling.sum_of_squares(n_values, total as f64, squares as f64);
+        self.sums.counts[j] += u64::from(n);
+    }
+
+    /// Adds the patches that are one value all over.
+    #[inline(always)]
+    fn add_repeats(&mut self) {
+        let layout = self.sums.layout;
+        for repeat in self.found.repeats {
+            let (j, count) = (repeat.label as usize, f64::from(repeat.count));
+            let value = self.patches.scaling.apply(f64::from(repeat.pixel));
+            self.sums.counts[j] += u64::from(repeat.count);
+            self.sums.squares[j] += count * layout.d() as f64 * value * value;
+            for sum in &mut self.sums.values[j * layout.word()..][..layout.word()] {
+                *sum += count * value;
+            }
+        }
     }
 }

@@ -6,7 +6,7 @@
 use crate::kernel::grid::PatchShape;
 use crate::kernel::image::PixelsRef;
 use crate::kernel::normalize::Scaling;
-use crate::kernel::sample::{Record, SampleView};
+use crate::kernel::sample::{Patches, SampleView};
 
 /// Reads the normalised values of patches; keeps the last image's table.
 #[derive(Debug, Clone)]
@@ -27,14 +27,14 @@ impl ValueReader {
         }
     }
 
-    /// Writes the values of the patch at `offset` of `record` over `values`, `d` long.
-    pub fn read(&mut self, record: &Record<'_>, offset: u32, values: &mut [f64]) {
-        let (width, stride) = (self.patch.width as usize, record.row_stride as usize);
+    /// Writes the values of the patch at `offset` of `patches` over `values`, `d` long.
+    pub fn read(&mut self, patches: &Patches<'_>, offset: u32, values: &mut [f64]) {
+        let (width, stride) = (self.patch.width as usize, patches.row_stride as usize);
         let rows = values.chunks_exact_mut(width);
         let starts = (offset as usize..).step_by(stride.max(1));
-        match record.pixels {
+        match patches.pixels {
             PixelsRef::U8(pixels) => {
-                self.prepare(record.scaling);
+                self.prepare(patches.scaling);
                 let Some(table) = self.table.first_chunk::<256>() else {
                     return;
                 };
@@ -47,7 +47,7 @@ impl ValueReader {
             PixelsRef::F32(pixels) => {
                 for (row, start) in rows.zip(starts) {
                     for (value, &pixel) in row.iter_mut().zip(&pixels[start..start + width]) {
-                        *value = record.scaling.apply(f64::from(pixel));
+                        *value = patches.scaling.apply(f64::from(pixel));
                     }
                 }
             }
@@ -56,9 +56,8 @@ impl ValueReader {
 
     /// Writes the values of patch number `patch` of the whole sample over `values`.
     pub fn read_patch(&mut self, sample: &SampleView<'_>, patch: u64, values: &mut [f64]) {
-        let (block, within) = sample.find_patch(patch);
-        let record = sample.block(block).record;
-        self.read(&record, record.offsets[within], values);
+        let (patches, offset) = sample.find_patch(patch);
+        self.read(&patches, offset, values);
     }
 
     fn prepare(&mut self, scaling: Scaling) {

@@ -77,8 +77,8 @@ impl Training<'_> {
             ..RestartLog::new()
         };
         self.full_passes(restart, tol, &mut words, &mut trial)?;
-        let before = self.tally(centroids)?.inertia_per_patch();
-        let after = self.tally(&words)?.inertia_per_patch();
+        let before = self.inertia_per_patch(centroids)?;
+        let after = self.inertia_per_patch(&words)?;
         log.passes = trial.passes;
         if after < before {
             *centroids = words;

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use super::Training;
-use super::pass::WordTally;
 use crate::error::{Error, Result};
 use crate::kernel::kmeans::seeding::bits_of;
+use crate::kernel::kmeans::sums::Sums;
 use crate::kernel::kmeans::values::ValueReader;
 
 /// Passes that may reseed empty words at random ...
@@ -48,12 +48,12 @@ impl Training<'_> {
         let (mut values, mut word) = (vec![0.0; d], vec![0.0f32; d]);
         for block in 0..self.sample.n_blocks() {
             self.check_stop()?;
-            let record = self.sample.block(block).record;
-            for &offset in record.offsets {
+            let patches = self.sample.block(block).patches;
+            for offset in patches.offsets() {
                 if words.len() == wanted * d {
                     return Ok(words);
                 }
-                reader.read(&record, offset, &mut values);
+                reader.read(&patches, offset, &mut values);
                 for (centre, &value) in word.iter_mut().zip(&values) {
                     *centre = value as f32;
                 }
@@ -67,16 +67,16 @@ impl Training<'_> {
     }
 
     /// The returned words and their exact counts and inertia.
-    pub(super) fn finish(&self, mut centroids: Vec<f32>) -> Result<(Vec<f32>, WordTally)> {
-        let mut tally = self.fill_empty(&mut centroids)?;
+    pub(super) fn finish(&self, mut centroids: Vec<f32>) -> Result<(Vec<f32>, Sums)> {
+        let mut sums = self.fill_empty(&mut centroids)?;
         for _ in 0..SORT_PASSES {
-            if tally.counts.is_sorted_by(|a, b| a >= b) && tally.empty_words().is_empty() {
+            if sums.counts.is_sorted_by(|a, b| a >= b) && sums.empty_words().is_empty() {
                 break;
             }
-            centroids = self.sorted(&centroids, &tally.counts);
-            tally = self.fill_empty(&mut centroids)?;
+            centroids = self.sorted(&centroids, &sums.counts);
+            sums = self.fill_empty(&mut centroids)?;
         }
-        Ok((centroids, tally))
+        Ok((centroids, sums))
     }
 
     fn sorted(&self, centroids: &[f32], counts: &[u64]) -> Vec<f32> {
@@ -90,13 +90,13 @@ impl Training<'_> {
     }
 
     /// Passes over the sample until no word is empty. A doubled word is always empty, since its double wins the ties.
-    fn fill_empty(&self, centroids: &mut Vec<f32>) -> Result<WordTally> {
+    fn fill_empty(&self, centroids: &mut Vec<f32>) -> Result<Sums> {
         let d = self.d();
         for pass in 0.. {
-            let tally = self.tally(centroids)?;
-            let empty = tally.empty_words();
+            let sums = self.all_sums(centroids)?;
+            let empty = sums.empty_words();
             if empty.is_empty() {
-                return Ok(tally);
+                return Ok(sums);
             }
             if pass < RANDOM_PASSES {
                 // A restart number of its own: this stream is not one of training's.
@@ -110,7 +110,7 @@ impl Training<'_> {
             } else {
                 // Hardly more different patches than words: each word on a patch of its own is empty nowhere.
                 *centroids = self.new_words(&HashSet::new(), self.params.k)?;
-                return self.tally(centroids);
+                return self.all_sums(centroids);
             }
         }
         unreachable!("the last branch returns")

@@ -33,7 +33,7 @@ impl Training<'_> {
         let mut previous = f64::INFINITY;
         log.converged = false;
         while log.passes + 1.0 <= self.params.max_iter as f64 {
-            let sums = self.sums(centroids, self.sample.n_blocks(), |block| block)?;
+            let sums = self.all_sums(centroids)?;
             let inertia = sums.inertia(centroids) / sums.n_patches() as f64;
             log.passes += 1.0;
             self.note(restart, inertia, log);

@@ -10,7 +10,7 @@ use crate::kernel::kmeans::{DEFAULT_TOL, Init};
 use crate::kernel::naive;
 use crate::kernel::normalize::{Normalize, Scaling};
 use crate::kernel::rng::{Purpose, Stream, hash, key};
-use crate::kernel::sample::{BLOCK_PATCHES, IndexEntry, Record};
+use crate::kernel::sample::{IndexEntry, Record};
 
 const PATCH: PatchShape = PatchShape {
     height: 3,
@@ -30,17 +30,14 @@ impl Sample {
     fn of(images: &[Pixels], normalize: Normalize) -> Sample {
         let grid = Grid::new(SIDE, SIDE, PATCH, 1).expect("fits");
         let mut words = Vec::new();
-        let mut at = IndexEntry {
-            word: 0,
-            block: 0,
-            patch: 0,
-        };
+        let mut at = IndexEntry::default();
         let mut index = vec![at];
         for (image, pixels) in images.iter().enumerate() {
             let mut order: Vec<usize> = (0..grid.len()).collect();
             let image_key = key(0, Purpose::SamplePatches, image as u64);
             order.sort_by_key(|&i| hash(image_key, i as u64));
             order.truncate(grid.len() * 3 / 4);
+            order.sort_unstable();
             let offsets: Vec<u32> = order.iter().map(|&i| grid.offset(i) as u32).collect();
             let record = Record {
                 image: image as u64,
@@ -49,12 +46,7 @@ impl Sample {
                 offsets: &offsets,
                 pixels: pixels.as_ref(),
             };
-            record.append_to(PATCH, &mut words);
-            at = IndexEntry {
-                word: words.len() as u64,
-                block: at.block + offsets.len().div_ceil(BLOCK_PATCHES) as u64,
-                patch: at.patch + offsets.len() as u64,
-            };
+            at = at.append(&record, PATCH, &mut words);
             index.push(at);
         }
         Sample {
@@ -89,7 +81,7 @@ impl Sample {
         let mut all = Vec::new();
         for i in 0..view.n_records() {
             let record = view.record(i);
-            for &offset in record.offsets {
+            for offset in record.offsets() {
                 all.extend(naive::patch_values(
                     PATCH,
                     record.row_stride,
@@ -273,13 +265,13 @@ fn breathing_finds_the_cluster_that_has_no_word_where_lloyd_is_stuck() {
         training
             .full_passes(0, 0.0, &mut stuck, &mut log)
             .expect("passes");
-        let stuck = training.tally(&stuck).expect("tally").inertia_per_patch();
+        let stuck = training.inertia_per_patch(&stuck).expect("inertia");
         let trained = training.lloyd(0, words).expect("trains");
-        let tally = training.tally(&trained.centroids).expect("tally");
+        let sums = training.all_sums(&trained.centroids).expect("sums");
         // The variance of five levels is 2.
         assert!(stuck > 1000.0, "{stuck}");
-        assert!(tally.inertia_per_patch() < 2.1 * PATCH.len() as f64);
-        assert!(tally.counts.iter().all(|&count| count == 10 * 67));
+        assert!(sums.inertia(&trained.centroids) < 2.1 * PATCH.len() as f64 * sums.n_patches() as f64);
+        assert!(sums.counts.iter().all(|&count| count == 10 * 67));
     });
 }
 
@@ -298,11 +290,11 @@ fn breathing_never_raises_the_inertia() {
             training
                 .full_passes(0, 1e-4, &mut words, &mut log)
                 .expect("passes");
-            let before = training.tally(&words).expect("tally").inertia_per_patch();
+            let before = training.inertia_per_patch(&words).expect("inertia");
             training
                 .breathe(0, 1e-4, &mut words, &mut log)
                 .expect("breathes");
-            let after = training.tally(&words).expect("tally").inertia_per_patch();
+            let after = training.inertia_per_patch(&words).expect("inertia");
             assert!(after <= before, "{after} {before}");
             assert_eq!(words.len(), params.k * PATCH.len());
             assert!(log.passes <= params.max_iter as f64 + 1e-9);
@@ -354,8 +346,8 @@ fn words_that_died_are_seeded_anew() {
             };
             let trained = trained.expect("trains");
             assert!(trained.log.reseeded >= 2, "{algorithm:?}");
-            let tally = training.tally(&trained.centroids).expect("tally");
-            assert!(tally.empty_words().is_empty(), "{algorithm:?}");
+            let sums = training.all_sums(&trained.centroids).expect("sums");
+            assert!(sums.empty_words().is_empty(), "{algorithm:?}");
         });
     }
 }

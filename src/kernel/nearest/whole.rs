@@ -1,0 +1,598 @@
+//! The search in whole numbers, for pixels that are bytes.
+//!
+//! Words are rounded to whole multiples of one step, so scores are whole numbers: exact, the same on every machine, and at
+//! several times the speed of f32, two products of 16 bits for each 32. Only the words are rounded, so the error of a score
+//! is at most the norm of the patch times the norm of the word's rounding, by Cauchy and Schwarz; where second-best minus
+//! best exceeds twice that, the label is proven. Rounding is finer after the middle of all words is subtracted from each,
+//! which changes all scores of a patch alike.
+//!
+//! A score carries the lowest bits of its word's index in its own lowest bits, so that one minimum finds both.
+//!
+//! Patches that are one value all over are searched once for each value.
+
+use super::band::MAX_PIXELS;
+use super::decide::LawError;
+use super::isa::{Isa, Plain};
+use super::{LANES, Norms, Repeat, SLACK, Scratch, Simd, U64, Words};
+use crate::kernel::grid::PatchShape;
+use crate::kernel::normalize::Scaling;
+use crate::kernel::sample::Patches;
+
+#[cfg(target_arch = "aarch64")]
+use super::neon::Neon;
+#[cfg(target_arch = "x86_64")]
+use super::x86::{Avx2, Avx512, Vnni};
+
+/// Lanes of a panel's row, and room for what a piece of 16 writes past the last.
+pub(super) const ROW: usize = LANES + PIECE;
+/// Patches that are packed together.
+const PIECE: usize = 16;
+/// Words that lie together.
+const GROUP: usize = 8;
+/// Bits of a score that hold the word's place in its group.
+const INDEX_BITS: u32 = 3;
+/// Largest value of a rounded word: with the index bits below it, it fits 16 bits.
+const MAX_ROUNDED: f64 = 4095.0;
+/// Scores stay below this, so that with the index bits their differences fit 32 bits.
+const MAX_SCORE: f64 = (1u32 << 27) as f64;
+/// Coarser steps than precision asks for, up to so many times, are taken so that images of any contrast fit.
+const MAX_COARSER: f64 = 4.0;
+/// Values in a patch at most: squares of bytes must fit 31 bits.
+const MAX_D: usize = 1 << 15;
+/// A u8 pixel at most.
+const MAX_PIXEL: f64 = 255.0;
+
+/// Words as whole numbers.
+#[derive(Debug, Clone)]
+pub(super) struct WholeWords {
+    step: f64,
+    // [ceil(k / GROUP)][pairs][GROUP]: two neighbouring values of a word, negated, shifted past the index bits.
+    grouped: Vec<[u32; GROUP]>,
+    n_pairs: usize,
+    /// Largest norm of what rounding took from a word.
+    max_error: f64,
+    /// Largest sum of absolute rounded values of a word.
+    max_abs_sum: f64,
+    max_norm2: f64,
+    max_sum: f64,
+}
+
+/// Pairs of values in a patch: rows of odd width end in half a pair.
+fn n_pairs(patch: PatchShape) -> usize {
+    patch.height as usize * patch.width.div_ceil(2) as usize
+}
+
+impl WholeWords {
+    /// `None` where whole numbers cannot hold the words.
+    pub(super) fn new(centroids: &[f32], patch: PatchShape, norms: &Norms) -> Option<WholeWords> {
+        let d = patch.len();
+        if d > MAX_D {
+            return None;
+        }
+        let middle = middle(centroids, d);
+        let words = || centroids.chunks_exact(d);
+        let shifted = |word: &'_ [f32], i: usize| f64::from(word[i]) - middle[i];
+        let (mut max_abs, mut max_abs_sum) = (0.0f64, 0.0f64);
+        for word in words() {
+            let values = (0..d).map(|i| shifted(word, i).abs());
+            max_abs_sum = max_abs_sum.max(values.clone().sum());
+            max_abs = values.fold(max_abs, f64::max);
+        }
+        let max_norm2 = norms.max_norm * norms.max_norm * SLACK;
+        let max_sum = norms.sum.iter().fold(0.0, |a: f64, b| a.max(b.abs()));
+        let step = step(max_abs, max_abs_sum, max_norm2, max_sum);
+        if !step.is_normal() || !max_norm2.is_finite() {
+            return None;
+        }
+        let mut whole = WholeWords {
+            step,
+            grouped: vec![[0; GROUP]; norms.norm2.len().div_ceil(GROUP) * n_pairs(patch)],
+            n_pairs: n_pairs(patch),
+            max_error: 0.0,
+            max_abs_sum: 0.0,
+            max_norm2,
+            max_sum,
+        };
+        // What computing the rounding's own error can lose.
+        let lost = 8.0 * U64 * (d as f64).sqrt() * (norms.max_norm + max_abs);
+        let mut rounded = vec![0i32; d];
+        for (j, word) in words().enumerate() {
+            let mut error2 = 0.0;
+            for (i, rounded) in rounded.iter_mut().enumerate() {
+                let value = (shifted(word, i) / step).round();
+                error2 += (shifted(word, i) - step * value).powi(2);
+                *rounded = value as i32;
+            }
+            let abs_sum = rounded.iter().map(|value| f64::from(value.abs())).sum();
+            whole.max_error = whole.max_error.max(error2.sqrt() * SLACK + lost);
+            whole.max_abs_sum = whole.max_abs_sum.max(abs_sum);
+            whole.put(j, patch, &rounded);
+        }
+        Some(whole)
+    }
+
+    pub(super) fn heap_bytes(k: usize, patch: PatchShape) -> u64 {
+        // While it is made, the middle and a rounded word.
+        ((k + GROUP) * n_pairs(patch) * 4 + patch.len() * 12) as u64
+    }
+
+    fn put(&mut self, j: usize, patch: PatchShape, rounded: &[i32]) {
+        let rows = rounded.chunks_exact(patch.width as usize);
+        let group = &mut self.grouped[j / GROUP * self.n_pairs..][..self.n_pairs];
+        let pairs = rows.flat_map(|row| row.chunks(2));
+        for (to, pair) in group.iter_mut().zip(pairs) {
+            let half = |value: i32| u32::from((-value << INDEX_BITS) as i16 as u16);
+            to[j % GROUP] = half(pair[0]) | half(pair.get(1).copied().unwrap_or(0)) << 16;
+        }
+    }
+}
+
+/// Of each value, halfway between the smallest and the largest that a word has.
+fn middle(centroids: &[f32], d: usize) -> Vec<f64> {
+    let mut ranges = vec![(f64::INFINITY, f64::NEG_INFINITY); d];
+    for word in centroids.chunks_exact(d) {
+        for (range, &value) in ranges.iter_mut().zip(word) {
+            let value = f64::from(value);
+            *range = (range.0.min(value), range.1.max(value));
+        }
+    }
+    ranges.iter().map(|(min, max)| (min + max) / 2.0).collect()
+}
+
+/// The step that words are rounded to: as fine as 16 bits allow, and coarse enough for the scores of images.
+fn step(max_abs: f64, max_abs_sum: f64, max_norm2: f64, max_sum: f64) -> f64 {
+    // Scores of images as they are, and of those with the most contrast that there can be.
+    let plain = max_norm2 / 2.0 + MAX_PIXEL * max_abs_sum;
+    let any = max_norm2 * MAX_PIXEL / 4.0 + MAX_PIXEL * (max_sum + max_abs_sum);
+    let room = 1.01 / MAX_SCORE;
+    let step = (max_abs / MAX_ROUNDED).max(plain * room);
+    if step == 0.0 {
+        return 1.0;
+    }
+    let for_any = any * room;
+    if for_any <= MAX_COARSER * step {
+        step.max(for_any)
+    } else {
+        step
+    }
+}
+
+/// What the scores of a panel say, lane by lane.
+pub(super) struct Best {
+    /// The word with the lowest score.
+    index: [u32; LANES],
+    /// How much higher the second-lowest is, in scores with index bits.
+    gap: [i32; LANES],
+    /// Sum of the squared pixels.
+    squares: [i32; LANES],
+}
+
+/// Scores a panel (a row of lanes for each pair of pixels) against all words, `V` vectors of lanes and up to `G` words at a
+/// time, so that their sums fit the registers.
+#[inline(always)]
+pub(super) fn score<I: Isa, const V: usize, const G: usize>(
+    isa: I,
+    panel: &[[u32; ROW]],
+    words: &[[u32; GROUP]],
+    bias: &[i32],
+) -> Best {
+    let mut out = Best {
+        index: [0; LANES],
+        gap: [0; LANES],
+        squares: [0; LANES],
+    };
+    let (mut best_out, mut index_out) = ([0; LANES], [0; LANES]);
+    for first in (0..LANES).step_by(V * I::LANES) {
+        let mut state = State {
+            best: [isa.splat(i32::MAX); V],
+            second: [isa.splat(i32::MAX); V],
+            group: [isa.splat(0); V],
+        };
+        let groups = words.chunks_exact(panel.len()).zip(bias.chunks(GROUP));
+        for (group, (words, bias)) in groups.enumerate() {
+            for at in (0..bias.len()).step_by(G) {
+                let bias = &bias[at..(at + G).min(bias.len())];
+                let task = Task {
+                    panel,
+                    words,
+                    bias,
+                    first,
+                    at,
+                    group: group as i32,
+                };
+                match bias.len() {
+                    1 => task.score::<I, V, 1>(isa, &mut state),
+                    2 => task.score::<I, V, 2>(isa, &mut state),
+                    3 => task.score::<I, V, 3>(isa, &mut state),
+                    4 => task.score::<I, V, 4>(isa, &mut state),
+                    5 => task.score::<I, V, 5>(isa, &mut state),
+                    6 => task.score::<I, V, 6>(isa, &mut state),
+                    7 => task.score::<I, V, 7>(isa, &mut state),
+                    _ => task.score::<I, V, 8>(isa, &mut state),
+                }
+            }
+        }
+        for v in 0..V {
+            let at = first + v * I::LANES;
+            let mut squares = isa.start(0);
+            for row in panel {
+                let pair = isa.load(row, at);
+                squares = isa.dot(squares, pair, pair);
+            }
+            isa.store(isa.finish(squares), &mut out.squares, at);
+            isa.store(state.best[v], &mut best_out, at);
+            isa.store(state.second[v], &mut out.gap, at);
+            isa.store(state.group[v], &mut index_out, at);
+        }
+    }
+    for lane in 0..LANES {
+        let best = best_out[lane];
+        out.index[lane] = (index_out[lane] << INDEX_BITS | best & (GROUP as i32 - 1)) as u32;
+        // A single word has no second: any gap is wide enough.
+        out.gap[lane] = match bias.len() {
+            1 => i32::MAX,
+            _ => out.gap[lane].wrapping_sub(best),
+        };
+    }
+    out
+}
+
+/// The lowest scores so far.
+struct State<I: Isa, const V: usize> {
+    best: [I::Vector; V],
+    second: [I::Vector; V],
+    /// Group of the best word.
+    group: [I::Vector; V],
+}
+
+/// A few words of one group against a few vectors of lanes.
+struct Task<'a> {
+    panel: &'a [[u32; ROW]],
+    words: &'a [[u32; GROUP]],
+    bias: &'a [i32],
+    /// The first lane.
+    first: usize,
+    /// The first word in the group.
+    at: usize,
+    group: i32,
+}
+
+impl Task<'_> {
+    #[inline(always)]
+    fn score<I: Isa, const V: usize, const N: usize>(&self, isa: I, state: &mut State<I, V>) {
+        let mut sums = [[isa.start(0); V]; N];
+        for w in 0..N {
+            sums[w] = [isa.start(self.bias[w]); V];
+        }
+        for (row, words) in self.panel.iter().zip(self.words) {
+            let mut pairs = [isa.splat(0); V];
+            for v in 0..V {
+                pairs[v] = isa.load(row, self.first + v * I::LANES);
+            }
+            for w in 0..N {
+                let word = isa.splat(words[(self.at + w) % GROUP] as i32);
+                for v in 0..V {
+                    sums[w][v] = isa.dot(sums[w][v], pairs[v], word);
+                }
+            }
+        }
+        let group = isa.splat(self.group);
+        for v in 0..V {
+            let mut best = isa.finish(sums[0][v]);
+            let mut second = isa.splat(i32::MAX);
+            for w in 1..N {
+                let score = isa.finish(sums[w][v]);
+                second = isa.min(second, isa.max(best, score));
+                best = isa.min(best, score);
+            }
+            state.group[v] = isa.if_less(best, state.best[v], group, state.group[v]);
+            second = isa.min(second, isa.max(best, state.best[v]));
+            state.second[v] = isa.min(state.second[v], second);
+            state.best[v] = isa.min(state.best[v], best);
+        }
+    }
+}
+
+/// How much lower the best score must be than the second for the label to be certain, in scores with index bits:
+/// `constant + by_norm |p| + by_norm2 |p|^2`.
+struct Bound {
+    constant: f32,
+    by_norm: f32,
+    by_norm2: f32,
+}
+
+/// One image, not blank, and the patches that are wanted of it.
+pub(super) struct Image<'a> {
+    words: &'a Words,
+    whole: &'a WholeWords,
+    positions: &'a [u64],
+    /// From the first pixel that `positions` speaks of to the last of the last patch.
+    pixels: &'a [u8],
+    row_stride: usize,
+    scaling: Scaling,
+    bound: Bound,
+}
+
+impl<'a> Image<'a> {
+    /// `None` where the scores of this image could be too large, or its patches cover too many pixels.
+    pub(super) fn new(
+        words: &'a Words,
+        whole: &'a WholeWords,
+        patches: &Patches<'a>,
+        pixels: &'a [u8],
+    ) -> Option<Image<'a>> {
+        let n_words = patches.positions.iter().rposition(|&word| word != 0)? + 1;
+        let positions = &patches.positions[..n_words];
+        let last = n_words * 64 - 1 - positions[n_words - 1].leading_zeros() as usize;
+        let (patch, row_stride) = (words.patch, patches.row_stride as usize);
+        let end = last + (patch.height as usize - 1) * row_stride + patch.width as usize;
+        let (scale, centre) = (patches.scaling.scale, patches.scaling.centre.abs());
+        let bias = scale / 2.0 * whole.max_norm2 + centre * whole.max_sum;
+        let fits = bias / whole.step + MAX_PIXEL * whole.max_abs_sum + 1.0 <= MAX_SCORE;
+        (fits && end <= MAX_PIXELS).then(|| Image {
+            words,
+            whole,
+            positions,
+            pixels: &pixels[..end],
+            row_stride,
+            scaling: patches.scaling,
+            bound: Bound::new(words, whole, patches.scaling, bias),
+        })
+    }
+
+    /// Labels the patches; how many were decided again.
+    pub(super) fn search(&self, scratch: &mut Scratch) -> u64 {
+        match self.words.simd {
+            Simd::Portable => self.search_with(Plain, scratch),
+            #[cfg(target_arch = "aarch64")]
+            Simd::Neon => self.search_with(Neon, scratch),
+            #[cfg(target_arch = "x86_64")]
+            #[expect(unsafe_code, reason = "calls code compiled for what the machine has")]
+            // SAFETY: `Words::new` made sure that this machine has it.
+            Simd::Avx2 => unsafe { self.search_avx2(Avx2::new(), scratch) },
+            #[cfg(target_arch = "x86_64")]
+            #[expect(unsafe_code, reason = "calls code compiled for what the machine has")]
+            // SAFETY: as above.
+            Simd::Avx512 => unsafe { self.search_avx512(Avx512::new(), scratch) },
+            #[cfg(target_arch = "x86_64")]
+            #[expect(unsafe_code, reason = "calls code compiled for what the machine has")]
+            // SAFETY: as above.
+            Simd::Vnni => unsafe { self.search_avx512(Vnni::new(), scratch) },
+            #[cfg(not(target_arch = "aarch64"))]
+            Simd::Neon => unreachable!("`Words::new` takes only what the machine has"),
+            #[cfg(not(target_arch = "x86_64"))]
+            Simd::Avx2 | Simd::Avx512 | Simd::Vnni => {
+                unreachable!("`Words::new` takes only what the machine has")
+            }
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt,lzcnt")]
+    fn search_avx2(&self, isa: Avx2, scratch: &mut Scratch) -> u64 {
+        self.search_with(isa, scratch)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx2,fma,bmi1,bmi2,popcnt,lzcnt")]
+    fn search_avx512<I: Isa>(&self, isa: I, scratch: &mut Scratch) -> u64 {
+        self.search_with(isa, scratch)
+    }
+
+    #[inline(always)]
+    fn search_with<I: Isa>(&self, isa: I, scratch: &mut Scratch) -> u64 {
+        let patch = self.words.patch;
+        scratch.band.fill(
+            isa,
+            self.pixels,
+            self.row_stride,
+            patch,
+            self.positions.len(),
+        );
+        scratch
+            .panel
+            .resize(self.whole.n_pairs + 1, [0; ROW]);
+        self.biases(&mut scratch.bias);
+        let mut seen = [0u16; 256];
+        let (mut lanes, mut decided_again) = (0, 0);
+        for (at, &wanted) in self.positions.iter().enumerate() {
+            let constant = wanted & scratch.band.constant()[at];
+            let mut varied = wanted & !constant;
+            if constant != 0 {
+                varied |= self.first_of_their_value(at, constant, &mut seen, &mut scratch.repeats);
+            }
+            for part in 0..64 / PIECE {
+                let mask = (varied >> (part * PIECE)) as u16;
+                if mask == 0 {
+                    continue;
+                }
+                self.pack(isa, at * 64 + part * PIECE, mask, lanes, scratch);
+                lanes += mask.count_ones() as usize;
+                if lanes >= LANES {
+                    decided_again += self.label(isa, LANES, scratch);
+                    lanes -= LANES;
+                    for row in &mut scratch.panel {
+                        row.copy_within(LANES.., 0);
+                    }
+                }
+            }
+        }
+        if lanes > 0 {
+            decided_again += self.label(isa, lanes, scratch);
+        }
+        resolve(scratch);
+        decided_again
+    }
+
+    /// The bias of each word, with the word's place in its group in the lowest bits.
+    #[inline(always)]
+    fn biases(&self, bias: &mut Vec<i32>) {
+        // Added to a number below 2^51, this leaves the nearest whole number in the lowest bits.
+        const ROUND: f64 = (3u64 << 51) as f64;
+        let by_norm2 = self.scaling.scale / 2.0 / self.whole.step;
+        let by_sum = self.scaling.centre / self.whole.step;
+        let norms = &self.words.norms;
+        bias.clear();
+        bias.extend(norms.norm2.iter().zip(&norms.sum).map(|(norm2, sum)| {
+            ((by_norm2 * norm2 + by_sum * sum + ROUND).to_bits() as i32) << INDEX_BITS
+        }));
+        for group in bias.chunks_mut(GROUP) {
+            for (w, bias) in group.iter_mut().enumerate() {
+                *bias |= w as i32;
+            }
+        }
+    }
+
+    /// Counts the patches of one value that start at the bits of `constant`, word `at` of the positions. Gives the bits of
+    /// those whose value was not `seen` before: they are to be searched, for all that repeat them.
+    #[inline(always)]
+    fn first_of_their_value(
+        &self,
+        at: usize,
+        constant: u64,
+        seen: &mut [u16; 256],
+        repeats: &mut Vec<Repeat>,
+    ) -> u64 {
+        let mut first = 0;
+        let mut left = constant;
+        while left != 0 {
+            let bit = left.trailing_zeros();
+            // Neighbours overlap, so they have one value; unless they are a single pixel wide.
+            let n = match self.words.patch.width {
+                1 => 1,
+                _ => (left >> bit).trailing_ones(),
+            };
+            left &= !(u64::MAX >> (64 - n) << bit);
+            let offset = at * 64 + bit as usize;
+            let pixel = self.pixels[offset];
+            let place = &mut seen[usize::from(pixel)];
+            if *place == 0 {
+                first |= 1 << bit;
+                repeats.push(Repeat {
+                    offset: offset as u32,
+                    label: 0,
+                    pixel,
+                    count: n - 1,
+                });
+                *place = repeats.len() as u16;
+            } else {
+                repeats[usize::from(*place) - 1].count += n;
+            }
+        }
+        first
+    }
+
+    /// Appends the patches at the bits of `mask`, counted from pixel `base`, to the panel, from lane `lanes` on.
+    #[inline(always)]
+    fn pack<I: Isa>(&self, isa: I, base: usize, mask: u16, lanes: usize, scratch: &mut Scratch) {
+        let patch = self.words.patch;
+        let pairs = &scratch.band.pairs()[base..];
+        let mut rows = scratch.panel.iter_mut();
+        let mut put = |from: &[u32; PIECE]| {
+            let Some(to) = rows
+                .next()
+                .and_then(|row| row[lanes..].first_chunk_mut::<PIECE>())
+            else {
+                return;
+            };
+            if mask == u16::MAX {
+                *to = *from;
+            } else {
+                isa.compress(from, mask, to);
+            }
+        };
+        for row in 0..patch.height as usize {
+            let pairs = &pairs[row * self.row_stride..];
+            let width = patch.width as usize;
+            for col in (0..width).step_by(2) {
+                match pairs[col..].first_chunk::<PIECE>() {
+                    // The second half is the next patch's.
+                    Some(from) if col + 1 == width => put(&from.map(|pair| pair & 0xffff)),
+                    Some(from) => put(from),
+                    None => {}
+                }
+            }
+        }
+        put(&std::array::from_fn(|i| (base + i) as u32));
+    }
+
+    /// Labels the first `n` lanes of the panel; how many were decided again.
+    #[inline(always)]
+    fn label<I: Isa>(&self, isa: I, n: usize, scratch: &mut Scratch) -> u64 {
+        let (panel, offsets) = scratch.panel.split_at(self.whole.n_pairs);
+        let offsets = &offsets[0][..n];
+        let best = isa.score(panel, &self.whole.grouped, &scratch.bias);
+        let first = scratch.labels.len();
+        scratch.offsets.extend_from_slice(offsets);
+        scratch.labels.extend_from_slice(&best.index[..n]);
+        scratch
+            .squares
+            .extend(best.squares[..n].iter().map(|&squares| squares as u32));
+        let mut open = self.bound.open_lanes(&best) & (u64::MAX >> (64 - n)) as u32;
+        let n_open = open.count_ones();
+        while open != 0 {
+            let lane = open.trailing_zeros() as usize;
+            open &= open - 1;
+            self.normalised(offsets[lane], &mut scratch.values);
+            scratch.labels[first + lane] = self.words.exact.decide(&scratch.values);
+        }
+        u64::from(n_open)
+    }
+
+    /// The normalised values of one patch.
+    #[inline(always)]
+    fn normalised(&self, offset: u32, values: &mut Vec<f64>) {
+        values.clear();
+        for row in 0..self.words.patch.height as usize {
+            let start = offset as usize + row * self.row_stride;
+            let pixels = &self.pixels[start..start + self.words.patch.width as usize];
+            values.extend(pixels.iter().map(|&p| self.scaling.apply(f64::from(p))));
+        }
+    }
+}
+
+/// Gives each repeat the label that its patch was found to have; those that repeat nothing go.
+fn resolve(scratch: &mut Scratch) {
+    let (offsets, labels) = (&scratch.offsets, &scratch.labels);
+    scratch.repeats.retain_mut(|repeat| {
+        match offsets.binary_search(&repeat.offset) {
+            Ok(at) => repeat.label = labels[at],
+            Err(_) => unreachable!("the first of each value is searched"),
+        }
+        repeat.count > 0
+    });
+}
+
+impl Bound {
+    fn new(words: &Words, whole: &WholeWords, scaling: Scaling, bias: f64) -> Bound {
+        let (scale, centre) = (scaling.scale, scaling.centre.abs());
+        let norm = words.norms.max_norm * SLACK;
+        let law = LawError::new(words.d() as f64, scale, centre, norm, bias);
+        let per_step = f64::from(1 << INDEX_BITS) / whole.step;
+        // Of two scores: what rounding words, rounding biases and the law can be wrong by; then the index bits.
+        let constant = 2.0 * law.constant * per_step + f64::from(2 << INDEX_BITS);
+        Bound {
+            constant: (SLACK * constant) as f32,
+            by_norm: (2.0 * SLACK * whole.max_error * per_step) as f32,
+            by_norm2: (2.0 * SLACK * law.by_norm2 * per_step) as f32,
+        }
+    }
+
+    /// Which lanes the scores do not decide.
+    #[inline(always)]
+    fn open_lanes(&self, best: &Best) -> u32 {
+        let mut is_open = [false; LANES];
+        for lane in 0..LANES {
+            let norm2 = best.squares[lane] as f32;
+            let needed = self.constant + self.by_norm * norm2.sqrt() + self.by_norm2 * norm2;
+            // Written so that NaN and infinite bounds leave the lane open.
+            let is_decided = best.gap[lane] as f32 > needed && needed < f32::INFINITY;
+            is_open[lane] = !is_decided;
+        }
+        let mut open = 0;
+        for lane in 0..LANES {
+            open |= u32::from(is_open[lane]) << lane;
+        }
+        open
+    }
+}
