@@ -133,6 +133,7 @@ impl Norms {
 pub struct Scratch {
     band: Band,
     panel: Vec<[u32; whole::ROW]>,
+    starts: Vec<(u32, u32)>,
     float_panel: Vec<f32>,
     bias: Vec<i32>,
     float_bias: Vec<f32>,

@@ -63,8 +63,12 @@ impl Scaling {
 
 fn of_u8(pixels: &[u8]) -> Scaling {
     let n = pixels.len() as u128;
-    let sum: u64 = pixels.iter().map(|&p| u64::from(p)).sum();
-    let squares: u64 = pixels.iter().map(|&p| u64::from(p) * u64::from(p)).sum();
+    let (mut sum, mut squares) = (0u64, 0u64);
+    // So many squares of bytes fit 32 bits.
+    for pixels in pixels.chunks(1 << 16) {
+        sum += u64::from(pixels.iter().map(|&p| u32::from(p)).sum::<u32>());
+        squares += u64::from(pixels.iter().map(|&p| u32::from(p) * u32::from(p)).sum::<u32>());
+    }
     // n^2 times the variance is a whole number, so it is 0 exactly for a blank image.
     let spread = n * u128::from(squares) - u128::from(sum) * u128::from(sum);
     Scaling {

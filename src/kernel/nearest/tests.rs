@@ -58,7 +58,26 @@ fn check(case: &Case) -> u64 {
             }
         }
     }
+    check_plain(case, &patches, &expected, again);
     again.unwrap_or_default()
+}
+
+/// The safe twin finds the same.
+fn check_plain(case: &Case, patches: &Patches<'_>, expected: &[u32], again: Option<u64>) {
+    let words = Words::new(&case.centroids, case.patch, Simd::Portable);
+    let (Some(whole), PixelsRef::U8(pixels)) = (&words.whole, patches.pixels) else {
+        return;
+    };
+    if patches.scaling.is_blank() {
+        return;
+    }
+    if let Some(image) = whole::Image::new(&words, whole, patches, pixels) {
+        let mut scratch = Scratch::default();
+        let decided_again = image.search_with(isa::Plain, &mut scratch);
+        let found = scratch.found(decided_again, true);
+        assert_eq!(labels(&found, case), expected, "{case:?}");
+        assert_eq!(Some(decided_again), again);
+    }
 }
 
 /// The label of each patch of `case`, in order; those that repeat another are looked up by their pixel.

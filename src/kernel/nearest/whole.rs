@@ -12,7 +12,7 @@
 
 use super::band::MAX_PIXELS;
 use super::decide::LawError;
-use super::isa::{Isa, Plain};
+use super::isa::Isa;
 use super::{LANES, Norms, Repeat, SLACK, Scratch, Simd, U64, Words};
 use crate::kernel::grid::PatchShape;
 use crate::kernel::normalize::Scaling;
@@ -21,7 +21,13 @@ use crate::kernel::sample::Patches;
 #[cfg(target_arch = "aarch64")]
 use super::neon::Neon;
 #[cfg(target_arch = "x86_64")]
-use super::x86::{Avx2, Avx512, Vnni};
+use super::x86::{Avx2, Avx512, Sse2, Vnni};
+
+/// What the target guarantees.
+#[cfg(target_arch = "x86_64")]
+const GUARANTEED: Sse2 = Sse2;
+#[cfg(not(target_arch = "x86_64"))]
+const GUARANTEED: super::isa::Plain = super::isa::Plain;
 
 /// Lanes of a panel's row, and room for what a piece of 16 writes past the last.
 pub(super) const ROW: usize = LANES + PIECE;
@@ -343,7 +349,7 @@ impl<'a> Image<'a> {
     /// Labels the patches; how many were decided again.
     pub(super) fn search(&self, scratch: &mut Scratch) -> u64 {
         match self.words.simd {
-            Simd::Portable => self.search_with(Plain, scratch),
+            Simd::Portable => self.search_with(GUARANTEED, scratch),
             #[cfg(target_arch = "aarch64")]
             Simd::Neon => self.search_with(Neon, scratch),
             #[cfg(target_arch = "x86_64")]
@@ -380,7 +386,7 @@ impl<'a> Image<'a> {
     }
 
     #[inline(always)]
-    fn search_with<I: Isa>(&self, isa: I, scratch: &mut Scratch) -> u64 {
+    pub(super) fn search_with<I: Isa>(&self, isa: I, scratch: &mut Scratch) -> u64 {
         let patch = self.words.patch;
         scratch.band.fill(
             isa,
@@ -392,6 +398,7 @@ impl<'a> Image<'a> {
         scratch
             .panel
             .resize(self.whole.n_pairs + 1, [0; ROW]);
+        self.starts(&mut scratch.starts);
         self.biases(&mut scratch.bias);
         let mut seen = [0u16; 256];
         let (mut lanes, mut decided_again) = (0, 0);
@@ -422,6 +429,20 @@ impl<'a> Image<'a> {
         }
         resolve(scratch);
         decided_again
+    }
+
+    /// Where the pairs of a patch start, from its first pixel, and which bits of them are its own: not the second half
+    /// of the last in a row of odd width.
+    #[inline(always)]
+    fn starts(&self, starts: &mut Vec<(u32, u32)>) {
+        let (patch, row_stride) = (self.words.patch, self.row_stride as u32);
+        starts.clear();
+        for row in 0..patch.height {
+            starts.extend((0..patch.width).step_by(2).map(|col| {
+                let used = if col + 1 < patch.width { u32::MAX } else { 0xffff };
+                (row * row_stride + col, used)
+            }));
+        }
     }
 
     /// The bias of each word, with the word's place in its group in the lowest bits.
@@ -485,35 +506,20 @@ impl<'a> Image<'a> {
     /// Appends the patches at the bits of `mask`, counted from pixel `base`, to the panel, from lane `lanes` on.
     #[inline(always)]
     fn pack<I: Isa>(&self, isa: I, base: usize, mask: u16, lanes: usize, scratch: &mut Scratch) {
-        let patch = self.words.patch;
+        assert!(lanes < LANES);
         let pairs = &scratch.band.pairs()[base..];
-        let mut rows = scratch.panel.iter_mut();
-        let mut put = |from: &[u32; PIECE]| {
-            let Some(to) = rows
-                .next()
-                .and_then(|row| row[lanes..].first_chunk_mut::<PIECE>())
-            else {
-                return;
-            };
-            if mask == u16::MAX {
-                *to = *from;
-            } else {
-                isa.compress(from, mask, to);
-            }
-        };
-        for row in 0..patch.height as usize {
-            let pairs = &pairs[row * self.row_stride..];
-            let width = patch.width as usize;
-            for col in (0..width).step_by(2) {
-                match pairs[col..].first_chunk::<PIECE>() {
-                    // The second half is the next patch's.
-                    Some(from) if col + 1 == width => put(&from.map(|pair| pair & 0xffff)),
-                    Some(from) => put(from),
-                    None => {}
-                }
+        let offsets = std::array::from_fn(|i| (base + i) as u32);
+        let (rows, last) = scratch.panel.split_at_mut(self.whole.n_pairs);
+        for (row, &(start, used)) in rows.iter_mut().zip(&scratch.starts) {
+            let to = row[lanes..].first_chunk_mut::<PIECE>();
+            let from = pairs[start as usize..].first_chunk::<PIECE>();
+            if let (Some(to), Some(from)) = (to, from) {
+                isa.compress(&from.map(|pair| pair & used), mask, to);
             }
         }
-        put(&std::array::from_fn(|i| (base + i) as u32));
+        if let Some(to) = last[0][lanes..].first_chunk_mut::<PIECE>() {
+            isa.compress(&offsets, mask, to);
+        }
     }
 
     /// Labels the first `n` lanes of the panel; how many were decided again.

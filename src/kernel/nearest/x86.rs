@@ -1,4 +1,4 @@
-//! The whole-number search on AVX2, AVX-512 and AVX-512 with VNNI.
+//! The whole-number search on SSE2, AVX2, AVX-512 and AVX-512 with VNNI.
 //!
 //! Unsafe because intrinsics are compiled for instructions that the target does not guarantee. Each type is made only
 //! where the machine was found to have them ([`super::Simd::is_available`], asserted by [`super::Words::new`]), and every
@@ -8,14 +8,18 @@
 
 use std::arch::x86_64::*;
 
-use super::isa::Isa;
+use super::isa::{Isa, Plain};
 use super::whole::{Best, ROW, score};
 
-/// AVX2: products of pairs, then a sum.
+/// SSE2, which every 64-bit x86 has: products of pairs, then a sum.
+#[derive(Clone, Copy)]
+pub(super) struct Sse2;
+
+/// AVX2: the same on twice as many.
 #[derive(Clone, Copy)]
 pub(super) struct Avx2(());
 
-/// AVX-512 F and BW: the same on twice as many.
+/// AVX-512 F and BW: the same on four times as many.
 #[derive(Clone, Copy)]
 pub(super) struct Avx512(());
 
@@ -83,6 +87,82 @@ const fn places() -> [[u32; 8]; 256] {
         mask += 1;
     }
     all
+}
+
+impl Isa for Sse2 {
+    const LANES: usize = 4;
+    type Vector = __m128i;
+    type Sums = __m128i;
+
+    #[inline(always)]
+    fn splat(self, value: i32) -> __m128i {
+        // SAFETY: the target has SSE2.
+        unsafe { _mm_set1_epi32(value) }
+    }
+
+    #[inline(always)]
+    fn load(self, row: &[u32; ROW], at: usize) -> __m128i {
+        let lanes = &row[at..at + 4];
+        // SAFETY: the target has SSE2; `lanes` is 16 bytes.
+        unsafe { _mm_loadu_si128(lanes.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn store(self, vector: __m128i, to: &mut [i32; super::LANES], at: usize) {
+        let lanes = &mut to[at..at + 4];
+        // SAFETY: the target has SSE2; `lanes` is 16 bytes.
+        unsafe { _mm_storeu_si128(lanes.as_mut_ptr().cast(), vector) }
+    }
+
+    #[inline(always)]
+    fn start(self, bias: i32) -> __m128i {
+        self.splat(bias)
+    }
+
+    #[inline(always)]
+    fn dot(self, sums: __m128i, a: __m128i, b: __m128i) -> __m128i {
+        // SAFETY: the target has SSE2.
+        unsafe { _mm_add_epi32(sums, _mm_madd_epi16(a, b)) }
+    }
+
+    #[inline(always)]
+    fn finish(self, sums: __m128i) -> __m128i {
+        sums
+    }
+
+    #[inline(always)]
+    fn min(self, a: __m128i, b: __m128i) -> __m128i {
+        self.if_less(a, b, a, b)
+    }
+
+    #[inline(always)]
+    fn max(self, a: __m128i, b: __m128i) -> __m128i {
+        self.if_less(a, b, b, a)
+    }
+
+    #[inline(always)]
+    fn if_less(self, a: __m128i, b: __m128i, then: __m128i, otherwise: __m128i) -> __m128i {
+        // SAFETY: the target has SSE2.
+        unsafe {
+            let less = _mm_cmplt_epi32(a, b);
+            _mm_or_si128(_mm_and_si128(less, then), _mm_andnot_si128(less, otherwise))
+        }
+    }
+
+    #[inline(always)]
+    fn compress(self, from: &[u32; 16], mask: u16, to: &mut [u32; 16]) {
+        Plain.compress(from, mask, to);
+    }
+
+    #[inline(always)]
+    fn equal_bits(self, a: &[u8; 64], b: &[u8; 64]) -> u64 {
+        Plain.equal_bits(a, b)
+    }
+
+    #[inline(never)]
+    fn score(self, panel: &[[u32; ROW]], words: &[[u32; 8]], bias: &[i32]) -> Best {
+        score::<Sse2, 2, 4>(self, panel, words, bias)
+    }
 }
 
 impl Isa for Avx2 {
