@@ -45,16 +45,6 @@ impl Scaling {
         }
     }
 
-    /// Sum of the squares of `n` normalised values, from the sums of the raw pixels and of their squares; 0 for a blank
-    /// image. Whole sums that fit a float64 exactly lose nothing before the division.
-    pub fn sum_of_squares(&self, n: f64, sum: f64, squares: f64) -> f64 {
-        if self.is_blank() {
-            return 0.0;
-        }
-        let centred = squares - self.centre * (2.0 * sum - n * self.centre);
-        centred.max(0.0) / (self.scale * self.scale)
-    }
-
     /// Whether the image is blank: standard deviation 0, so every normalised value is 0.
     pub fn is_blank(&self) -> bool {
         self.scale == 0.0

@@ -18,13 +18,22 @@ pub struct Sums {
     /// Patches of each word, `k`.
     pub counts: Vec<u64>,
     layout: Layout,
-    // Sum of each word's patches, [k][height][row], zeros past the width.
+    // Sum of each word's patches, [k][height][row], in the order of `Layout::place`.
     values: Vec<f64>,
     // Sum of the squared norms of each word's patches, k.
     squares: Vec<f64>,
 }
 
-/// Rows of a patch, made up to whole vectors.
+/// Pixels that are added together.
+const CHUNK: usize = 8;
+/// Every other byte of a chunk, as 16 bits each.
+const EVEN_BYTES: u64 = 0x00ff_00ff_00ff_00ff;
+/// Every other sum of 16 bits, as 32 bits each.
+const EVEN_SUMS: u64 = 0x0000_ffff_0000_ffff;
+/// Sums of 16 bits in a u64.
+const SUMS: usize = 4;
+
+/// Rows of a patch, made up to whole chunks. A chunk holds its even values, then its odd ones.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Layout {
     height: usize,
@@ -38,7 +47,7 @@ impl Layout {
         Layout {
             height: patch.height as usize,
             width,
-            row: width.next_multiple_of(if width <= 4 { 4 } else { 8 }),
+            row: width.next_multiple_of(CHUNK),
         }
     }
 
@@ -49,6 +58,23 @@ impl Layout {
     fn d(&self) -> usize {
         self.height * self.width
     }
+
+    /// Of each u64 of a word's raw sums, the bits of those that are not past the width.
+    fn used(self) -> Vec<u64> {
+        let row = (0..self.row / SUMS).map(|at| {
+            let first = at / 2 * CHUNK + at % 2;
+            match self.width.saturating_sub(first).div_ceil(2).min(SUMS) {
+                0 => 0,
+                n => u64::MAX >> (64 - 16 * n),
+            }
+        });
+        row.cycle().take(self.word() / SUMS).collect()
+    }
+
+    /// Where value `col` of a row stands.
+    fn place(col: usize) -> usize {
+        col / CHUNK * CHUNK + col % 2 * SUMS + col % CHUNK / 2
+    }
 }
 
 /// Working memory of [`Sums::add`].
@@ -57,33 +83,37 @@ pub struct SumScratch {
     simd: Simd,
     reader: ValueReader,
     values: Vec<f64>,
-    // Of this image, for each word: sum of the raw pixels, [k][height][row]; patches since these were last added to the
-    // sums; squares.
-    raw: Vec<u16>,
+    // Of this image, for each word: sum of the raw pixels, [k][height][row], four in a u64; patches since these were last
+    // added to the sums; squares.
+    raw: Vec<u64>,
     n: Vec<u16>,
     squares: Vec<u64>,
     // Words that have such patches.
     touched: Vec<u32>,
+    // Of each u64 of a word's raw sums, the bits that are not past the width.
+    used: Vec<u64>,
 }
 
 impl SumScratch {
     /// For `k` words.
     pub fn new(k: usize, patch: PatchShape, simd: Simd) -> SumScratch {
+        let layout = Layout::new(patch);
         SumScratch {
             simd,
             reader: ValueReader::new(patch),
             values: vec![0.0; patch.len()],
-            raw: vec![0; k * Layout::new(patch).word()],
+            raw: vec![0; k * layout.word() / SUMS],
             n: vec![0; k],
             squares: vec![0; k],
             touched: Vec::with_capacity(k),
+            used: layout.used(),
         }
     }
 
     /// Heap bytes for `k` words.
     pub fn heap_bytes(k: usize, patch: PatchShape) -> u64 {
         let (k, word) = (k as u64, Layout::new(patch).word() as u64);
-        k * word * 2 + k * 14 + patch.len() as u64 * 8 + 256 * 8
+        (k + 4) * word * 2 + k * 14 + patch.len() as u64 * 8 + 256 * 8
     }
 }
 
@@ -114,6 +144,7 @@ impl Sums {
                     patches,
                     found,
                     whole,
+                    inverse: 1.0 / patches.scaling.scale,
                     scratch,
                 });
             }
@@ -134,8 +165,8 @@ impl Sums {
             self.squares[label] += scratch.values.iter().map(|value| value * value).sum::<f64>();
             let rows = self.values[label * layout.word()..].chunks_exact_mut(layout.row);
             for (sums, values) in rows.zip(scratch.values.chunks_exact(layout.width)) {
-                for (sum, value) in sums.iter_mut().zip(values) {
-                    *sum += value;
+                for (col, value) in values.iter().enumerate() {
+                    sums[Layout::place(col)] += value;
                 }
             }
         }
@@ -222,7 +253,7 @@ impl Sums {
         let layout = self.layout;
         self.values[j * layout.word()..][..layout.word()]
             .chunks_exact(layout.row)
-            .flat_map(move |row| row[..layout.width].iter().copied())
+            .flat_map(move |row| (0..layout.width).map(|col| row[Layout::place(col)]))
     }
 }
 
@@ -232,6 +263,8 @@ struct AddWhole<'a> {
     patches: &'a Patches<'a>,
     found: &'a Found<'a>,
     whole: Whole<'a>,
+    /// Of the image's scale.
+    inverse: f64,
     scratch: &'a mut SumScratch,
 }
 
@@ -240,41 +273,24 @@ impl Work for AddWhole<'_> {
 
     #[inline(always)]
     fn work(mut self) {
-        match self.sums.layout.row {
-            4 => self.add::<4>(),
-            _ => self.add::<8>(),
-        }
-    }
-}
-
-impl AddWhole<'_> {
-    /// Adds raw pixels, `C` at a time.
-    #[inline(always)]
-    fn add<const C: usize>(&mut self) {
         let layout = self.sums.layout;
+        let word = layout.word() / SUMS;
+        let row_stride = self.patches.row_stride as usize;
         let found = self.found.offsets.iter().zip(self.found.labels);
         for ((&offset, &label), &squares) in found.zip(self.whole.squares) {
+            let scratch = &mut *self.scratch;
             let j = label as usize;
-            let n = &mut self.scratch.n[j];
+            let n = &mut scratch.n[j];
             if *n == 0 {
-                self.scratch.touched.push(label);
+                scratch.touched.push(label);
             }
             *n += 1;
-            self.scratch.squares[j] += u64::from(squares);
-            let raw = &mut self.scratch.raw[j * layout.word()..][..layout.word()];
-            let mut start = offset as usize;
-            for raw in raw.chunks_exact_mut(layout.row) {
-                let pixels = &self.whole.pixels[start..][..layout.row];
-                let chunks = pixels.as_chunks::<C>().0;
-                for (raw, pixels) in raw.as_chunks_mut::<C>().0.iter_mut().zip(chunks) {
-                    for i in 0..C {
-                        // What lies past the width may wrap; nobody reads it.
-                        raw[i] = raw[i].wrapping_add(u16::from(pixels[i]));
-                    }
-                }
-                start += self.patches.row_stride as usize;
-            }
-            if self.scratch.n[j] == MAX_RAW {
+            let is_full = *n == MAX_RAW;
+            scratch.squares[j] += u64::from(squares);
+            let raw = &mut scratch.raw[j * word..][..word];
+            let pixels = &self.whole.pixels[offset as usize..];
+            add_patch(raw, pixels, layout.row / CHUNK, row_stride);
+            if is_full {
                 self.flush(j);
             }
         }
@@ -284,7 +300,9 @@ impl AddWhole<'_> {
         self.scratch.touched.clear();
         self.add_repeats();
     }
+}
 
+impl AddWhole<'_> {
     /// Takes the raw sums of word `j` into the sums.
     #[inline(always)]
     fn flush(&mut self, j: usize) {
@@ -293,21 +311,26 @@ impl AddWhole<'_> {
         if n == 0 {
             return;
         }
-        let scaling = self.patches.scaling;
-        let (inverse, centres) = (1.0 / scaling.scale, f64::from(n) * scaling.centre);
-        let raw = &mut scratch.raw[j * layout.word()..][..layout.word()];
-        let mut total = 0u64;
-        for row in raw.chunks_exact(layout.row) {
-            total += row[..layout.width].iter().map(|&raw| u64::from(raw)).sum::<u64>();
-        }
+        let (inverse, centre) = (self.inverse, self.patches.scaling.centre);
+        let centres = f64::from(n) * centre;
+        let word = layout.word() / SUMS;
+        let raw = &mut scratch.raw[j * word..][..word];
         let values = &mut self.sums.values[j * layout.word()..][..layout.word()];
-        for (value, raw) in values.iter_mut().zip(raw) {
-            *value += (f64::from(*raw) - centres) * inverse;
-            *raw = 0;
+        // Two sums of 32 bits, each of every other sum of 16.
+        let mut totals = 0;
+        let values = values.as_chunks_mut::<SUMS>().0.iter_mut();
+        for ((values, raw), used) in values.zip(raw).zip(&scratch.used) {
+            let packed = std::mem::take(raw);
+            totals += (packed & used & EVEN_SUMS) + (packed >> 16 & used >> 16 & EVEN_SUMS);
+            for i in 0..SUMS {
+                let sum = f64::from((packed >> (16 * i)) as u16);
+                values[i] += (sum - centres) * inverse;
+            }
         }
-        let squares = std::mem::take(&mut scratch.squares[j]);
-        let n_values = f64::from(n) * layout.d() as f64;
-        self.sums.squares[j] += scaling.sum_of_squares(n_values, total as f64, squares as f64);
+        let squares = std::mem::take(&mut scratch.squares[j]) as f64;
+        let total = ((totals & u64::from(u32::MAX)) + (totals >> 32)) as f64;
+        let centred = squares - centre * (2.0 * total - layout.d() as f64 * centres);
+        self.sums.squares[j] += centred.max(0.0) * inverse * inverse;
         self.sums.counts[j] += u64::from(n);
     }
 
@@ -323,6 +346,24 @@ impl AddWhole<'_> {
             for sum in &mut self.sums.values[j * layout.word()..][..layout.word()] {
                 *sum += count * value;
             }
+        }
+    }
+}
+
+/// Adds a patch, its first pixel first, to raw sums, `chunks` in a row.
+#[inline(always)]
+fn add_patch(raw: &mut [u64], pixels: &[u8], chunks: usize, row_stride: usize) {
+    for (at, raw) in raw.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+        let (row, chunk) = match chunks {
+            1 => (at, 0),
+            _ => (at / chunks, at % chunks),
+        };
+        let start = row * row_stride + chunk * CHUNK;
+        if let Some(pixels) = pixels.get(start..).and_then(|p| p.first_chunk::<CHUNK>()) {
+            // What lies past the width is added too; nobody reads it.
+            let pixels = u64::from_le_bytes(*pixels);
+            raw[0] += pixels & EVEN_BYTES;
+            raw[1] += pixels >> 8 & EVEN_BYTES;
         }
     }
 }
