@@ -16,12 +16,10 @@ pub enum Purpose {
     InitPatches,
     /// First words; the index is the restart.
     InitWords,
-    /// The order of mini-batches; the index is the restart and the epoch.
-    Batches,
+    /// The order of blocks whose beginnings are the parts that words settle on; the index is 0.
+    Parts,
     /// Re-seeding of words that died; the index is the restart and the step.
     Reseed,
-    /// Which blocks breathing is tried on; the index is the restart.
-    BreathBlocks,
     /// Words that breathing adds, and the patches they are chosen from; the index is the restart.
     BreathWords,
 }

@@ -6,6 +6,7 @@
 
 mod breathe;
 mod finish;
+mod grow;
 mod init;
 mod lloyd;
 mod mini_batch;
@@ -63,7 +64,7 @@ impl Watch<'static> {
 /// How one restart went. Inertias are means per patch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RestartLog {
-    /// Of the first words: over the whole sample for Lloyd, over the first batch for mini-batch.
+    /// Of the first words, over the smallest part of the sample that they settled on.
     pub init_inertia: f64,
     /// Of the words before each step, over that step's patches. Breaths are no steps: other words may follow.
     pub inertia: Vec<f64>,
@@ -75,7 +76,8 @@ pub struct RestartLog {
     pub converged: bool,
     /// Words that died and were seeded anew, each time counted.
     pub reseeded: usize,
-    /// Of the restart's last words, over the whole sample.
+    /// Of the restart's last words: over the whole sample for the one that was kept, over the part that restarts are
+    /// judged on for the others.
     pub final_inertia: f64,
 }
 
@@ -153,16 +155,9 @@ pub fn heap_bytes(k: usize, patch: PatchShape, params: &KMeansParams, threads: u
     // Both may be as large as the job likes; what cannot be counted cannot fit either.
     let (max_iter, n_init) = (params.max_iter as u64, params.n_init as u64);
     let logs = n_init.saturating_mul(size_of::<RestartLog>() as u64);
-    // The words that breathing tries have a log of their own.
-    let steps = max_iter.saturating_mul(n_init.saturating_add(1));
-    let steps = steps.saturating_mul(16);
-    let steps = match params.algorithm {
-        Algorithm::Lloyd => steps,
-        // A pass may be many batches; batches grow, so they are never more than this many in all.
-        Algorithm::MiniBatch => {
-            steps.saturating_add(n_init.saturating_mul(mini_batch::MAX_STEPS as u64 * 16))
-        }
-    };
+    // Full passes of one restart, and the steps of each on parts that double.
+    let steps = n_init.saturating_mul(grow::MAX_STEPS as u64);
+    let steps = max_iter.saturating_add(steps).saturating_mul(16);
     let reseeding = reseed::heap_bytes(k, d) + finish::heap_bytes(k, d);
     (pool + parts + worker * threads as u64 + training + reseeding + breathing)
         .saturating_add(steps)
@@ -181,7 +176,7 @@ struct Training<'a> {
     watch: &'a Watch<'a>,
 }
 
-/// The outcome of one restart.
+/// A restart that can be judged.
 struct Trained {
     centroids: Vec<f32>,
     log: RestartLog,
@@ -190,19 +185,23 @@ struct Trained {
 impl Training<'_> {
     fn run(&self, preparation: Preparation) -> Result<Learned> {
         self.check_enough()?;
-        let mut best = Vec::new();
-        let mut best_inertia = f64::INFINITY;
-        let mut restarts = Vec::with_capacity(self.params.n_init);
+        let mut best = 0;
+        let mut centroids = Vec::new();
+        let mut restarts: Vec<RestartLog> = Vec::with_capacity(self.params.n_init);
         for restart in 0..self.params.n_init {
-            let mut trained = self.train(restart)?;
-            trained.log.final_inertia = self.inertia_per_patch(&trained.centroids)?;
-            if best.is_empty() || trained.log.final_inertia < best_inertia {
-                best_inertia = trained.log.final_inertia;
-                best = trained.centroids;
+            let trained = self.restart(restart)?;
+            let is_better = restarts
+                .get(best)
+                .is_none_or(|log| trained.log.final_inertia < log.final_inertia);
+            if is_better {
+                best = restart;
+                centroids = trained.centroids;
             }
             restarts.push(trained.log);
         }
-        let (centroids, sums) = self.finish(best)?;
+        self.train(best, &mut centroids, &mut restarts[best])?;
+        let (centroids, sums) = self.finish(centroids)?;
+        restarts[best].final_inertia = sums.inertia(&centroids) / sums.n_patches() as f64;
         let vocabulary = Vocabulary {
             preparation,
             inertia: sums.inertia_by_word(&centroids).collect(),
@@ -215,11 +214,34 @@ impl Training<'_> {
         })
     }
 
-    fn train(&self, restart: usize) -> Result<Trained> {
-        let centroids = self.first_words(restart)?;
+    /// A restart, as far as it takes to judge it.
+    fn restart(&self, restart: usize) -> Result<Trained> {
+        let mut centroids = self.first_words(restart)?;
+        let mut log = RestartLog::new();
+        let part = match self.params.algorithm {
+            Algorithm::Lloyd => self.lloyd_part(),
+            Algorithm::MiniBatch => self.judging_part(),
+        };
         match self.params.algorithm {
-            Algorithm::Lloyd => self.lloyd(restart, centroids),
-            Algorithm::MiniBatch => self.mini_batch(restart, centroids),
+            Algorithm::Lloyd => self.lloyd_restart(restart, &mut centroids, &mut log)?,
+            Algorithm::MiniBatch => self.mini_batch_restart(restart, &mut centroids, &mut log)?,
+        }
+        if self.params.n_init > 1 {
+            log.final_inertia = self.part_inertia(part, &centroids)?;
+        }
+        Ok(Trained { centroids, log })
+    }
+
+    /// The rest of the best restart.
+    fn train(
+        &self,
+        restart: usize,
+        centroids: &mut Vec<f32>,
+        log: &mut RestartLog,
+    ) -> Result<()> {
+        match self.params.algorithm {
+            Algorithm::Lloyd => self.lloyd(restart, centroids, log),
+            Algorithm::MiniBatch => self.mini_batch(restart, centroids, log),
         }
     }
 

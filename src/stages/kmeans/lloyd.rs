@@ -1,25 +1,47 @@
 //! Lloyd's k-means: full passes over the sample until nothing moves or little is won, with steps past the mean.
+//!
+//! Full passes are for the best restart alone: by then others are behind by more than passes win back.
 
-use super::{RestartLog, Trained, Training};
+use super::grow::{Part, Settling, move_past};
+use super::{RestartLog, Training};
 use crate::error::Result;
-use crate::kernel::kmeans::sums::Sums;
 
-/// Words move past the mean of their patches by this much: any rate below 2 lowers the inertia, and the slow valleys,
-/// where Lloyd spends most of its passes, take about half as many.
-const RATE: f64 = 1.8;
-/// Before and after breathing, words settle to this gain, or to `tol` if that is larger; then to `tol`.
-const BREATH_TOL: f64 = 1e-4;
+/// How restarts settle before they are judged.
+const RESTART: Settling = Settling {
+    max_steps: 10,
+    tol: 1e-3,
+};
+/// Restarts are judged on the sample divided by this, or on the part that mini-batch judges on if that is more.
+const JUDGE_DIVISOR: u64 = 6;
 
 impl Training<'_> {
-    pub(super) fn lloyd(&self, restart: usize, mut centroids: Vec<f32>) -> Result<Trained> {
-        let mut log = RestartLog::new();
+    /// The part that Lloyd's restarts are judged on, and breathe on.
+    pub(super) fn lloyd_part(&self) -> Part {
+        let least = self.judging_part().n_blocks;
+        self.part(least.max(self.sample.n_blocks() / JUDGE_DIVISOR))
+    }
+
+    /// Before a restart is judged.
+    pub(super) fn lloyd_restart(
+        &self,
+        restart: usize,
+        centroids: &mut [f32],
+        log: &mut RestartLog,
+    ) -> Result<()> {
+        self.grow_to(restart, self.lloyd_part(), RESTART, centroids, log)
+    }
+
+    /// The rest of the best restart.
+    pub(super) fn lloyd(
+        &self,
+        restart: usize,
+        centroids: &mut Vec<f32>,
+        log: &mut RestartLog,
+    ) -> Result<()> {
         if self.breathes() {
-            let tol = self.params.tol.max(BREATH_TOL);
-            self.full_passes(restart, tol, &mut centroids, &mut log)?;
-            self.breathe(restart, tol, &mut centroids, &mut log)?;
+            self.breathe(restart, centroids, log)?;
         }
-        self.full_passes(restart, self.params.tol, &mut centroids, &mut log)?;
-        Ok(Trained { centroids, log })
+        self.full_passes(restart, self.params.tol, centroids, log)
     }
 
     /// Full passes until nothing moves, a pass wins no more than the share `tol`, or `max_iter` is reached.
@@ -32,12 +54,12 @@ impl Training<'_> {
     ) -> Result<()> {
         let mut previous = f64::INFINITY;
         log.converged = false;
-        while log.passes + 1.0 <= self.params.max_iter as f64 {
+        while log.has_room(1.0, self.params.max_iter) {
             let sums = self.all_sums(centroids)?;
             let inertia = sums.inertia(centroids) / sums.n_patches() as f64;
             log.passes += 1.0;
             self.note(restart, inertia, log);
-            let goes_on = self.move_past(&sums, previous - inertia, tol * inertia, centroids);
+            let goes_on = move_past(&sums, previous - inertia, tol * inertia, centroids);
             let empty = sums.empty_words();
             let reseeded = self.reseed(restart, log.n_steps, &empty, centroids);
             log.reseeded += reseeded;
@@ -48,20 +70,5 @@ impl Training<'_> {
             previous = inertia;
         }
         Ok(())
-    }
-
-    /// Moves the words past their means; onto them, at last, where the step before won no more than `little`. Returns
-    /// whether there is more to win.
-    pub(super) fn move_past(
-        &self,
-        sums: &Sums,
-        won: f64,
-        little: f64,
-        centroids: &mut [f32],
-    ) -> bool {
-        let won_little = won <= little;
-        let rate = if won_little { 1.0 } else { RATE };
-        let moved = sums.move_words(centroids, |_, _| rate);
-        moved && !won_little
     }
 }

@@ -56,7 +56,7 @@ impl Training<'_> {
             .with_max_len(1)
             .map_init(
                 || Worker::new(&words, self.sample.patch()),
-                |worker, part| self.part_sums(worker, part, &block_at),
+                |worker, part| self.stretch_sums(worker, part, &block_at),
             )
             .collect();
         let mut parts = parts?.into_iter();
@@ -72,7 +72,8 @@ impl Training<'_> {
 
     /// Splits a pass. The number of parts is a function of the pass and the vocabulary, never of the threads.
     fn parts(&self, n_blocks: u64, k: usize) -> Vec<Range<u64>> {
-        let by_work = n_blocks * BLOCK_PATCHES as u64 / (PATCHES_PER_WORD * k as u64);
+        let patches_in_block = self.sample.n_patches() / self.sample.n_blocks().max(1);
+        let by_work = n_blocks * patches_in_block / (PATCHES_PER_WORD * k as u64);
         let n = by_work
             .clamp(MIN_PARTS, most_parts(k, self.sample.patch()))
             .min(n_blocks)
@@ -82,7 +83,7 @@ impl Training<'_> {
             .collect()
     }
 
-    fn part_sums(
+    fn stretch_sums(
         &self,
         worker: &mut Worker<'_>,
         part: Range<u64>,
