@@ -249,12 +249,6 @@ impl Training<'_> {
         Words::new(centroids, self.sample.patch(), self.simd)
     }
 
-    /// Over the whole sample.
-    fn inertia_per_patch(&self, centroids: &[f32]) -> Result<f64> {
-        let sums = self.all_sums(centroids)?;
-        Ok(sums.inertia(centroids) / sums.n_patches().max(1) as f64)
-    }
-
     fn d(&self) -> usize {
         self.sample.patch().len()
     }

@@ -3,35 +3,63 @@
 //! Arithmetic is that of [`super::seeding`]: plain f32 in one order, a lane a patch.
 
 use super::seeding::{PANEL, panel_distances};
+use crate::kernel::nearest::{Simd, Work};
 
 /// By how much the inertia of the first `n_patches` of these panels would grow without each of `words` (`k * d`): the
 /// patches of a word would go to their second nearest.
-pub fn removal_costs(panels: &[f32], n_patches: usize, d: usize, words: &[f32]) -> Vec<f64> {
-    let mut costs = vec![0.0; words.len() / d];
-    for (index, panel) in panels.chunks_exact(d * PANEL).enumerate() {
-        let mut nearest2 = [f32::INFINITY; PANEL];
-        let mut second2 = [f32::INFINITY; PANEL];
-        let mut labels = [0u32; PANEL];
-        for (j, word) in (0..).zip(words.chunks_exact(d)) {
-            let distances = panel_distances(panel, word);
-            for lane in 0..PANEL {
-                let (distance, nearest) = (distances[lane], nearest2[lane]);
-                let is_nearer = distance < nearest;
-                let other = if is_nearer { nearest } else { distance };
-                second2[lane] = if other < second2[lane] {
-                    other
-                } else {
-                    second2[lane]
-                };
-                nearest2[lane] = if is_nearer { distance } else { nearest };
-                labels[lane] = if is_nearer { j } else { labels[lane] };
+pub fn removal_costs(
+    panels: &[f32],
+    n_patches: usize,
+    d: usize,
+    words: &[f32],
+    simd: Simd,
+) -> Vec<f64> {
+    simd.run(RemovalCosts {
+        panels,
+        n_patches,
+        d,
+        words,
+    })
+}
+
+struct RemovalCosts<'a> {
+    panels: &'a [f32],
+    n_patches: usize,
+    d: usize,
+    words: &'a [f32],
+}
+
+impl Work for RemovalCosts<'_> {
+    type Output = Vec<f64>;
+
+    #[inline(always)]
+    fn work(self) -> Vec<f64> {
+        let mut costs = vec![0.0; self.words.len() / self.d];
+        for (index, panel) in self.panels.chunks_exact(self.d * PANEL).enumerate() {
+            let mut nearest2 = [f32::INFINITY; PANEL];
+            let mut second2 = [f32::INFINITY; PANEL];
+            let mut labels = [0u32; PANEL];
+            for (j, word) in (0..).zip(self.words.chunks_exact(self.d)) {
+                let distances = panel_distances(panel, word);
+                for lane in 0..PANEL {
+                    let (distance, nearest) = (distances[lane], nearest2[lane]);
+                    let is_nearer = distance < nearest;
+                    let other = if is_nearer { nearest } else { distance };
+                    second2[lane] = if other < second2[lane] {
+                        other
+                    } else {
+                        second2[lane]
+                    };
+                    nearest2[lane] = if is_nearer { distance } else { nearest };
+                    labels[lane] = if is_nearer { j } else { labels[lane] };
+                }
+            }
+            for lane in 0..PANEL.min(self.n_patches - index * PANEL) {
+                costs[labels[lane] as usize] += f64::from(second2[lane] - nearest2[lane]);
             }
         }
-        for lane in 0..PANEL.min(n_patches - index * PANEL) {
-            costs[labels[lane] as usize] += f64::from(second2[lane] - nearest2[lane]);
-        }
+        costs
     }
-    costs
 }
 
 /// The `n` of `words` (`k * d`) to do without, by rising index: those of the least `costs`, except the word nearest to one

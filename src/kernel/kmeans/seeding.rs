@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use super::permutation::Permutation;
 use super::values::ValueReader;
+use crate::kernel::nearest::{Simd, Work};
 use crate::kernel::rng::Stream;
 use crate::kernel::sample::SampleView;
 
@@ -116,36 +117,79 @@ pub(super) fn panel_distances(panel: &[f32], word: &[f32]) -> [f32; PANEL] {
 }
 
 /// What the sum of `nearest2` over these panels would be with one more word: one sum for each of `candidates` (`n * d`).
-pub fn try_words(panels: &[f32], nearest2: &[f32], d: usize, candidates: &[f32]) -> Vec<f64> {
-    candidates
-        .chunks_exact(d)
-        .map(|word| {
-            let mut sums = [0.0f64; PANEL];
-            let nearest2 = nearest2.as_chunks::<PANEL>().0;
-            for (panel, nearest2) in panels.chunks_exact(d * PANEL).zip(nearest2) {
-                let distances = panel_distances(panel, word);
-                for lane in 0..PANEL {
-                    let nearer = distances[lane] < nearest2[lane];
-                    sums[lane] += f64::from(if nearer {
-                        distances[lane]
-                    } else {
-                        nearest2[lane]
-                    });
-                }
+pub fn try_words(
+    panels: &[f32],
+    nearest2: &[f32],
+    d: usize,
+    candidates: &[f32],
+    simd: Simd,
+) -> Vec<f64> {
+    let trial = |word| TryWord {
+        panels,
+        nearest2,
+        word,
+    };
+    let words = candidates.chunks_exact(d);
+    words.map(|word| simd.run(trial(word))).collect()
+}
+
+struct TryWord<'a> {
+    panels: &'a [f32],
+    nearest2: &'a [f32],
+    word: &'a [f32],
+}
+
+impl Work for TryWord<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn work(self) -> f64 {
+        let mut sums = [0.0f64; PANEL];
+        let rows = self.nearest2.as_chunks::<PANEL>().0;
+        let panels = self.panels.chunks_exact(self.word.len() * PANEL);
+        for (panel, nearest2) in panels.zip(rows) {
+            let distances = panel_distances(panel, self.word);
+            for lane in 0..PANEL {
+                let nearer = distances[lane] < nearest2[lane];
+                sums[lane] += f64::from(if nearer {
+                    distances[lane]
+                } else {
+                    nearest2[lane]
+                });
             }
-            sums.iter().sum()
-        })
-        .collect()
+        }
+        sums.iter().sum()
+    }
 }
 
 /// Takes `word` among the words: lowers `nearest2` of these panels to the distance to it, where that is nearer.
-pub fn take_word(panels: &[f32], nearest2: &mut [f32], word: &[f32]) {
-    let rows = nearest2.as_chunks_mut::<PANEL>().0;
-    for (panel, nearest2) in panels.chunks_exact(word.len() * PANEL).zip(rows) {
-        let distances = panel_distances(panel, word);
-        for lane in 0..PANEL {
-            if distances[lane] < nearest2[lane] {
-                nearest2[lane] = distances[lane];
+pub fn take_word(panels: &[f32], nearest2: &mut [f32], word: &[f32], simd: Simd) {
+    simd.run(TakeWord {
+        panels,
+        nearest2,
+        word,
+    });
+}
+
+struct TakeWord<'a> {
+    panels: &'a [f32],
+    nearest2: &'a mut [f32],
+    word: &'a [f32],
+}
+
+impl Work for TakeWord<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn work(self) {
+        let rows = self.nearest2.as_chunks_mut::<PANEL>().0;
+        let panels = self.panels.chunks_exact(self.word.len() * PANEL);
+        for (panel, nearest2) in panels.zip(rows) {
+            let distances = panel_distances(panel, self.word);
+            for lane in 0..PANEL {
+                if distances[lane] < nearest2[lane] {
+                    nearest2[lane] = distances[lane];
+                }
             }
         }
     }

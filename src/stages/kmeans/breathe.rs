@@ -6,18 +6,17 @@
 
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-use super::grow::Settling;
+use super::grow::{Part, Settling};
 use super::init::{PART_PANELS, pool_len};
 use super::{RestartLog, Training};
 use crate::error::Result;
 use crate::kernel::kmeans::permutation::Permutation;
 use crate::kernel::kmeans::removal::{least_needed, removal_costs};
 use crate::kernel::kmeans::seeding::{PANEL, Pool};
+use crate::kernel::nearest::Simd;
 use crate::kernel::rng::{Purpose, Stream};
 
-/// Breaths at most ...
-const BREATHS: usize = 12;
-/// ... and never more than this share of the passes that `max_iter` leaves: words must settle after them.
+/// Breaths never take more than this share of the passes that `max_iter` leaves: words must settle after them.
 const PASSES_SHARE: f64 = 0.5;
 /// With the added words, and after as many are gone.
 const IN: Settling = Settling {
@@ -26,6 +25,12 @@ const IN: Settling = Settling {
 };
 const OUT: Settling = Settling {
     max_steps: 12,
+    tol: 1e-4,
+};
+/// What breathing gave is judged, after a few steps, on a part so many times as large.
+const JUDGED_ON: u64 = 4;
+const SETTLED: Settling = Settling {
+    max_steps: 4,
     tol: 1e-4,
 };
 /// One word is added for so many.
@@ -47,9 +52,8 @@ pub(super) fn heap_bytes(k: usize, d: usize) -> u64 {
 
 impl Training<'_> {
     /// Whether breathing pays: a function of the sample's size and `k`.
-    pub(super) fn breathes(&self) -> bool {
-        let share = self.lloyd_part().share;
-        let n_patches = self.sample.n_patches() as f64 * share;
+    pub(super) fn breathes_on(&self, part: Part) -> bool {
+        let n_patches = self.sample.n_patches() as f64 * part.share;
         n_patches >= (PATCHES_PER_WORD_MIN * self.params.k as u64) as f64
     }
 
@@ -57,11 +61,18 @@ impl Training<'_> {
     pub(super) fn breathe(
         &self,
         restart: usize,
+        part: Part,
+        n_breaths: usize,
         centroids: &mut Vec<f32>,
         log: &mut RestartLog,
     ) -> Result<()> {
-        let words = self.breaths(restart, centroids, log)?;
-        if self.inertia_per_patch(&words)? < self.inertia_per_patch(centroids)? {
+        if !self.breathes_on(part) {
+            return Ok(());
+        }
+        let mut words = self.breaths(restart, part, n_breaths, centroids, log)?;
+        let judging = self.part(part.n_blocks * JUDGED_ON);
+        self.settle_on(restart, judging, SETTLED, &mut words, &mut log.aside())?;
+        if self.part_inertia(judging, &words)? < self.part_inertia(judging, centroids)? {
             *centroids = words;
         }
         Ok(())
@@ -70,11 +81,12 @@ impl Training<'_> {
     fn breaths(
         &self,
         restart: usize,
+        part: Part,
+        n_breaths: usize,
         centroids: &[f32],
         log: &mut RestartLog,
     ) -> Result<Vec<f32>> {
         let (k, d) = (self.params.k, self.d());
-        let part = self.lloyd_part();
         let mut stream = Stream::new(self.params.seed, Purpose::BreathWords, restart as u64);
         let n_patches = self.sample.n_patches();
         let order = Permutation::new(n_patches, stream.next_u64());
@@ -84,7 +96,7 @@ impl Training<'_> {
         let one = (IN.max_steps + OUT.max_steps + 2) as f64 * part.share;
         let mut words = centroids.to_vec();
         let mut inertia = self.part_inertia(part, &words)?;
-        for _ in 0..BREATHS {
+        for _ in 0..n_breaths {
             // One breath more must fit.
             if log.passes + one > last {
                 break;
@@ -93,7 +105,7 @@ impl Training<'_> {
             let mut trial = self.plus_plus(&pool, &mut stream, words.clone(), grown)?;
             let mut steps = log.aside();
             self.settle_on(restart, part, IN, &mut trial, &mut steps)?;
-            let gone = least_needed(&costs_over(&pool, d, &trial), &trial, n_added(k));
+            let gone = least_needed(&costs_over(&pool, d, &trial, self.simd), &trial, n_added(k));
             for &j in gone.iter().rev() {
                 trial.drain(j * d..(j + 1) * d);
             }
@@ -120,14 +132,14 @@ impl RestartLog {
 }
 
 /// What it would cost to do without each of `words`, over the pool.
-fn costs_over(pool: &Pool, d: usize, words: &[f32]) -> Vec<f64> {
+fn costs_over(pool: &Pool, d: usize, words: &[f32], simd: Simd) -> Vec<f64> {
     let part_len = PART_PANELS * PANEL;
     let parts: Vec<Vec<f64>> = (0..pool.len().div_ceil(part_len))
         .into_par_iter()
         .map(|part| {
             let n_patches = (pool.len() - part * part_len).min(part_len);
             let panels = pool.panels(part * PART_PANELS, PART_PANELS);
-            removal_costs(panels, n_patches, d, words)
+            removal_costs(panels, n_patches, d, words, simd)
         })
         .collect();
     let mut costs = vec![0.0; words.len() / d];

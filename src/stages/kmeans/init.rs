@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::kernel::kmeans::Init;
 use crate::kernel::kmeans::permutation::Permutation;
 use crate::kernel::kmeans::seeding::{PANEL, Pool, draw, take_word, try_words};
+use crate::kernel::nearest::Simd;
 use crate::kernel::rng::{self, Purpose, Stream};
 
 /// First words are chosen from so many patches for each word ...
@@ -55,7 +56,7 @@ impl Training<'_> {
         let mut nearest2 = pool.no_distances();
         let mut part_sums: Vec<f64> = Vec::new();
         if !words.is_empty() {
-            part_sums = take_words(pool, &mut nearest2, d, &words);
+            part_sums = take_words(pool, &mut nearest2, d, &words, self.simd);
         }
         words.reserve_exact(k * d - words.len());
         let mut candidates = Vec::with_capacity(n_trials * d);
@@ -76,10 +77,10 @@ impl Training<'_> {
             if candidates.is_empty() {
                 pool.append(stream.below(pool.len() as u64) as usize, &mut candidates);
             }
-            let (best, sums) = best_candidate(pool, &nearest2, d, &candidates);
+            let (best, sums) = best_candidate(pool, &nearest2, d, &candidates, self.simd);
             part_sums = sums;
             let word = &candidates[best * d..][..d];
-            take_words(pool, &mut nearest2, d, word);
+            take_words(pool, &mut nearest2, d, word, self.simd);
             words.extend_from_slice(word);
         }
         Ok(words)
@@ -87,14 +88,20 @@ impl Training<'_> {
 }
 
 /// Takes `words` among the words; the inertia that is left in each part.
-fn take_words(pool: &Pool, nearest2: &mut [f32], d: usize, words: &[f32]) -> Vec<f64> {
+fn take_words(
+    pool: &Pool,
+    nearest2: &mut [f32],
+    d: usize,
+    words: &[f32],
+    simd: Simd,
+) -> Vec<f64> {
     nearest2
         .par_chunks_mut(PART_PANELS * PANEL)
         .enumerate()
         .map(|(part, nearest2)| {
             let panels = pool.panels(part * PART_PANELS, PART_PANELS);
             for word in words.chunks_exact(d) {
-                take_word(panels, nearest2, word);
+                take_word(panels, nearest2, word, simd);
             }
             nearest2.iter().map(|&distance| f64::from(distance)).sum()
         })
@@ -107,6 +114,7 @@ fn best_candidate(
     nearest2: &[f32],
     d: usize,
     candidates: &[f32],
+    simd: Simd,
 ) -> (usize, Vec<f64>) {
     let parts: Vec<Vec<f64>> = (0..nearest2.len().div_ceil(PART_PANELS * PANEL))
         .into_par_iter()
@@ -114,7 +122,7 @@ fn best_candidate(
             let first = part * PART_PANELS * PANEL;
             let end = (first + PART_PANELS * PANEL).min(nearest2.len());
             let panels = pool.panels(part * PART_PANELS, PART_PANELS);
-            try_words(panels, &nearest2[first..end], d, candidates)
+            try_words(panels, &nearest2[first..end], d, candidates, simd)
         })
         .collect();
     let total = |candidate: usize| parts.iter().map(|part| part[candidate]).sum::<f64>();

@@ -13,6 +13,7 @@ const RESTART: Settling = Settling {
 };
 /// Restarts are judged on the sample divided by this, or on the part that mini-batch judges on if that is more.
 const JUDGE_DIVISOR: u64 = 6;
+const BREATHS: usize = 12;
 
 impl Training<'_> {
     /// The part that Lloyd's restarts are judged on, and breathe on.
@@ -38,9 +39,7 @@ impl Training<'_> {
         centroids: &mut Vec<f32>,
         log: &mut RestartLog,
     ) -> Result<()> {
-        if self.breathes() {
-            self.breathe(restart, centroids, log)?;
-        }
+        self.breathe(restart, self.lloyd_part(), BREATHS, centroids, log)?;
         self.full_passes(restart, self.params.tol, centroids, log)
     }
 

@@ -1,7 +1,8 @@
 //! Mini-batch k-means with nested batches that grow: within a fraction of a percent of Lloyd's inertia for the price of a
 //! few passes.
 //!
-//! Restarts settle on a sixteenth of the sample; the best goes on, on larger parts, and settles on the whole.
+//! Restarts settle on a sixteenth of the sample; the best breathes a little, goes on to larger parts, and settles on the
+//! whole.
 
 use super::grow::Settling;
 use super::{RestartLog, Training};
@@ -12,6 +13,9 @@ const ON_PARTS: Settling = Settling {
     max_steps: 4,
     tol: 1e-3,
 };
+/// Breaths, on the judging part divided by this.
+const BREATHS: usize = 4;
+const BREATHE_DIVISOR: u64 = 4;
 /// The full passes at the end stop at this gain, or at `tol` if that is larger: what is won by more is less than restarts
 /// differ by.
 const LAST_PASSES_TOL: f64 = 5e-4;
@@ -31,10 +35,12 @@ impl Training<'_> {
     pub(super) fn mini_batch(
         &self,
         restart: usize,
-        centroids: &mut [f32],
+        centroids: &mut Vec<f32>,
         log: &mut RestartLog,
     ) -> Result<()> {
         let n_all = self.sample.n_blocks();
+        let part = self.part(self.judging_part().n_blocks / BREATHE_DIVISOR);
+        self.breathe(restart, part, BREATHS, centroids, log)?;
         let mut n_blocks = 2 * self.judging_part().n_blocks;
         while n_blocks <= n_all / 2 {
             self.settle_on(restart, self.part(n_blocks), ON_PARTS, centroids, log)?;
