@@ -13,6 +13,8 @@ const ON_PARTS: Settling = Settling {
     max_steps: 4,
     tol: 1e-3,
 };
+/// How parts grow from there.
+const GROWTH: u64 = 4;
 /// Breaths, on the judging part divided by this.
 const BREATHS: usize = 4;
 const BREATHE_DIVISOR: u64 = 4;
@@ -41,10 +43,10 @@ impl Training<'_> {
         let n_all = self.sample.n_blocks();
         let part = self.part(self.judging_part().n_blocks / BREATHE_DIVISOR);
         self.breathe(restart, part, BREATHS, centroids, log)?;
-        let mut n_blocks = 2 * self.judging_part().n_blocks;
+        let mut n_blocks = GROWTH * self.judging_part().n_blocks;
         while n_blocks <= n_all / 2 {
             self.settle_on(restart, self.part(n_blocks), ON_PARTS, centroids, log)?;
-            n_blocks *= 2;
+            n_blocks *= GROWTH;
         }
         // A sample that is hardly larger than a part gets Lloyd's own stop.
         let tol = match self.judging_part().n_blocks == n_all {
