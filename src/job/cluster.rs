@@ -72,7 +72,12 @@ pub(super) fn check_clusters(tables: &[ClusterTable]) -> Result<Vec<Clusters>> {
         }
         checked.push(clusters);
     }
-    if checked.iter().map(|clusters| clusters.k.len()).sum::<usize>() > MAX_CLUSTERINGS {
+    if checked
+        .iter()
+        .map(|clusters| clusters.k.len())
+        .sum::<usize>()
+        > MAX_CLUSTERINGS
+    {
         return Err(Error::setting(
             "cluster.k",
             format!("more than {MAX_CLUSTERINGS} clusterings are asked for"),
@@ -101,8 +106,13 @@ fn check_table(table: &ClusterTable) -> Result<Clusters> {
             )?,
         },
         n_init: whole("cluster.n_init", table.n_init, DEFAULT_N_INIT, 1, MAX_WHOLE)? as usize,
-        max_iter: whole("cluster.max_iter", table.max_iter, DEFAULT_MAX_ITER, 1, MAX_WHOLE)?
-            as usize,
+        max_iter: whole(
+            "cluster.max_iter",
+            table.max_iter,
+            DEFAULT_MAX_ITER,
+            1,
+            MAX_WHOLE,
+        )? as usize,
     })
 }
 

@@ -12,7 +12,10 @@ use super::file::{
     Pooling, RunTable, SampleTable, VocabularyTable, Wholes,
 };
 use super::paths::pattern_prefix;
-use super::{Clustering, Clusters, Input, Io, Job, MaxBad, OnBadImage, PerImage, Run, Sampling, VocabularySource};
+use super::{
+    Clustering, Clusters, Input, Io, Job, MaxBad, OnBadImage, PerImage, Run, Sampling,
+    VocabularySource,
+};
 use crate::error::Result;
 use crate::kernel::kmeans::{Init, KMeansParams};
 use crate::kernel::normalize::Normalize;

@@ -113,8 +113,7 @@ impl Confusion {
     /// Over pairs of rows: those together in both, less what chance would give, of what there could be.
     fn adjusted_rand_index(&self, by_label: &[u64], by_cluster: &[u64], total: u64) -> f64 {
         let pairs = |counts: &[u64]| -> u128 { counts.iter().map(|&n| n_pairs(n)).sum() };
-        let (both, labels, clusters) =
-            (pairs(&self.counts), pairs(by_label), pairs(by_cluster));
+        let (both, labels, clusters) = (pairs(&self.counts), pairs(by_label), pairs(by_cluster));
         let only_labels = labels - both;
         let only_clusters = clusters - both;
         if only_labels == 0 && only_clusters == 0 {
