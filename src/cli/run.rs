@@ -211,14 +211,11 @@ fn effort(manifest: &Manifest) -> Vec<(String, String)> {
         (
             "time".to_owned(),
             format!(
-                "{}: learning {}, featurizing {} ({} images a second){}",
+                "{}: learning {}, featurizing {}{}{}",
                 seconds(time("seconds")),
                 seconds(time("learn_seconds")),
                 seconds(time("featurize_seconds")),
-                count(
-                    (manifest.counts.tally.images as f64 / time("featurize_seconds").max(1e-9))
-                        as u64
-                ),
+                pace(manifest),
                 match manifest.clusters.is_empty() {
                     true => String::new(),
                     false => format!(", clustering {}", seconds(time("cluster_seconds"))),
@@ -234,6 +231,18 @@ fn effort(manifest: &Manifest) -> Vec<(String, String)> {
             ),
         ),
     ]
+}
+
+/// Images a second, where all were featurized by this run and not by an earlier one.
+fn pace(manifest: &Manifest) -> String {
+    let images = manifest.counts.tally.images;
+    let featurized = &manifest.run["stages"]["featurize"]["sink"]["images"];
+    let seconds = manifest.run["featurize_seconds"].as_f64().unwrap_or(0.0);
+    if featurized.as_u64() != Some(images) {
+        return String::new();
+    }
+    let rate = images as f64 / seconds.max(1e-9);
+    format!(" ({} images a second)", count(rate as u64))
 }
 
 /// The command that continues this run, as it can be typed.

@@ -134,6 +134,9 @@ fn of_csv(
         .from_path(path)
         .map_err(failed)?;
     let header = reader.headers().map_err(failed)?.clone();
+    if header.is_empty() {
+        return Err(Error::file(path, "is empty"));
+    }
     let find = |name: &str| {
         let at = header.iter().position(|column| column == name);
         at.ok_or_else(|| no_column(path, name, header.iter()))
