@@ -1,8 +1,8 @@
 """Recomputes a run's clusters and their scores without `bovw`, and says where they differ.
 
-From the centroids files and the input: the cluster of every row by brute force in float64, its distance, the counts and
-the inertia. From the clusters files: confusion matrix and scores by scikit-learn, to 1e-9; and, where the release binary
-is there, what `bovw evaluate` says of the same file.
+From the centroids files and the input: the cluster of every row by brute force in float64, its distance, the counts
+and the inertia. From the clusters files: confusion matrix and scores by scikit-learn, to 1e-9; and, where the release
+binary is there, what `bovw evaluate` says of the same file.
 """
 
 import argparse

@@ -20,6 +20,7 @@ Words:
   patch       a window cut from an image
   word        one of the k patches that stand for all others
   vocabulary  all words together
+  cluster     one of the groups that k-means makes of whole images
   shard       a Parquet file of images, stored in row groups
   batch       the images that are worked on at once
 
