@@ -25,12 +25,11 @@ const SIDEWAYS: [(&str, &str); 0] = [];
 const MAY_BE_UNSAFE: [&str; 2] = ["shard/map.rs", "kernel/nearest.rs"];
 
 /// Packages, and the modules (or files) that may name them.
-const PACKAGES: [(&str, &[&str]); 12] = [
+const PACKAGES: [(&str, &[&str]); 11] = [
     ("memmap2", &["shard/map.rs", "shard/spill.rs"]),
     ("parquet", &["shard/", "import/", "cli/inspect.rs"]),
     ("arrow", &["shard/", "import/", "stages/"]),
     ("image", &["shard/", "import/"]),
-    ("csv", &["shard/pairs.rs", "import/"]),
     ("crossbeam_channel", &["flow/"]),
     ("rayon", &["stages/kmeans"]),
     ("toml", &["job/"]),
