@@ -556,6 +556,32 @@ fn other_clusterings_keep_vocabulary_features_and_the_clusterings_that_stay() {
 }
 
 #[test]
+fn the_same_clustering_made_in_another_way_takes_the_place_of_the_old_one() {
+    let scene = labelled(Arc::new(Int64Array::from(kinds(40).1)));
+    scene.run(&[PIXELS]).ok();
+    let names: Vec<String> = scene.results("out").into_keys().collect();
+    let other = "cluster = [{of = 'pixels', k = 3, n_init = 2}]";
+    assert_eq!(events(&scene, &[other]), ["started", "clusters", "done"]);
+    let after: Vec<String> = scene.results("out").into_keys().collect();
+    assert_eq!(after, names);
+    assert_eq!(entry(&scene)["n_init"], 2);
+}
+
+#[test]
+fn a_clustering_that_cannot_be_made_costs_none_of_the_old_ones() {
+    let scene = three_bad();
+    let drop = "input.on_bad_image = 'drop'";
+    scene.run(&[PIXELS, drop]).ok();
+    let before = scene.results("out");
+    let manifest = scene.manifest();
+    refused(&scene, 2, &["cluster = [{of = 'pixels', k = 10}]", drop]);
+    assert!(scene.results("out") == before);
+    assert_eq!(scene.manifest(), manifest);
+    assert_eq!(events(&scene, &[PIXELS, drop]), ["started", "done"]);
+    assert!(scene.results("out") == before);
+}
+
+#[test]
 fn a_lost_clusters_file_is_made_again_and_nothing_else() {
     let scene = labelled(Arc::new(Int64Array::from(kinds(40).1)));
     let sets = ["cluster = [{of = 'pixels', k = 3}, {of = 'features', k = 3}]"];

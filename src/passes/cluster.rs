@@ -34,12 +34,22 @@ use super::plan::Plan;
 use super::progress::{Event, Phase, Watch};
 use super::run_dir::RunDir;
 
-/// Makes every clustering of a job that is not done yet; those of another job, which nobody asks for now, are removed.
+/// Makes every clustering of a job that is not done yet. Only then are those removed that the job does not ask for any
+/// more, so that a clustering that cannot be made costs none of the old ones.
 pub fn cluster(plan: &Plan, dir: &RunDir, state: &mut State, watch: Watch<'_>) -> Result<()> {
-    dir.keep_clusters(&plan.job.clusterings(), state)?;
-    let Some(clusters) = &plan.clusters else {
-        return Ok(());
-    };
+    if let Some(clusters) = &plan.clusters {
+        make_pending(plan, clusters, dir, state, watch)?;
+    }
+    dir.keep_clusters(&plan.job.clusterings(), state)
+}
+
+fn make_pending(
+    plan: &Plan,
+    clusters: &ClusterPlan,
+    dir: &RunDir,
+    state: &mut State,
+    watch: Watch<'_>,
+) -> Result<()> {
     let pending: Vec<Clustering> = clusters
         .clusterings
         .iter()

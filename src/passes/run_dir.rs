@@ -81,8 +81,13 @@ impl RunDir {
             return Ok(());
         }
         state.write(&self.path)?;
+        // A clustering of the same name, made in another way, has taken the place of an old one's files.
+        let kept = state.clusters.iter().flat_map(|files| &files.files);
+        let kept: Vec<&str> = kept.map(|file| file.path.as_str()).collect();
         for file in gone.iter().flat_map(|files| &files.files) {
-            self.remove_listed(&file.path)?;
+            if !kept.contains(&file.path.as_str()) {
+                self.remove_listed(&file.path)?;
+            }
         }
         Ok(())
     }
