@@ -5,10 +5,12 @@
 //!                                                           |
 //! featurize  source -> decode -> featurize -> sink    -> features/*.parquet
 //!                                   ^-----------------------+
+//! cluster    whole images, or features    -> k-means -> clusters/*.parquet
 //! ```
 //!
 //! A *patch* is a window of an image; a *word* is one of the `k` centroids that patches are clustered into; together
 //! the words are the *vocabulary*; an image's *features* count how often each word is the nearest of one of its patches.
+//! A *cluster* is one of the groups that k-means makes of whole images, or of their features.
 //! A *shard* is one Parquet file, read *row group* by row group in numbered *batches*.
 //!
 //! Modules depend downwards only; a test says so:

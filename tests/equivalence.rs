@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use arrow::array::AsArray;
 use arrow::datatypes::{Float32Type, Int32Type};
@@ -49,10 +49,13 @@ fn run_job(
     run(&job, false, watch).map(|_| ())
 }
 
-/// The bytes that must not differ: vocabulary and features.
+/// The bytes that must not differ: vocabulary, features and clusters.
 fn results(dir: &Path) -> BTreeMap<String, Vec<u8>> {
-    let features = fs::read_dir(dir.join("features")).expect("features");
-    let mut files: Vec<PathBuf> = features
+    let folders = ["features", "clusters"].map(|folder| dir.join(folder));
+    let mut files: Vec<PathBuf> = folders
+        .iter()
+        .filter(|folder| folder.is_dir())
+        .flat_map(|folder| fs::read_dir(folder).expect("a folder"))
         .map(|entry| entry.expect("an entry").path())
         .collect();
     files.push(dir.join("vocabulary.parquet"));
@@ -82,7 +85,11 @@ const DIGITS: &str = "configs/digits.toml";
 
 fn assert_same_as_default(variants: &[&[&str]], common: &[&str]) {
     let expected = result_of(DIGITS, common);
-    assert_eq!(expected.len(), 5, "four shards and a vocabulary");
+    assert_eq!(
+        expected.len(),
+        11,
+        "four shards, a vocabulary and two files of each of three clusterings"
+    );
     for variant in variants {
         let sets: Vec<&str> = common.iter().chain(*variant).copied().collect();
         let found = result_of(DIGITS, &sets);
@@ -206,10 +213,17 @@ fn an_interrupted_run_that_is_continued_gives_the_same_bytes() {
     let is_sampled = |event: &Event<'_>| matches!(event, Event::Sampled { .. });
     let is_learned = |event: &Event<'_>| matches!(event, Event::Vocabulary { .. });
     let is_written = |event: &Event<'_>| matches!(event, Event::Features { .. });
+    let is_clustered = |event: &Event<'_>| matches!(event, Event::Clusters { .. });
     let dir = tempfile::tempdir().expect("a folder");
     // One run after another is stopped a little later than the one before.
-    let stops: [&(dyn Fn(&Event<'_>) -> bool + Sync); 4] =
-        [&is_started, &is_sampled, &is_learned, &is_written];
+    let stops: [&(dyn Fn(&Event<'_>) -> bool + Sync); 6] = [
+        &is_started,
+        &is_sampled,
+        &is_learned,
+        &is_written,
+        &is_clustered,
+        &is_clustered,
+    ];
     for (i, stop) in stops.into_iter().enumerate() {
         let sets = [
             "run.memory=\"64MiB\"".to_owned(),
@@ -221,8 +235,49 @@ fn an_interrupted_run_that_is_continued_gives_the_same_bytes() {
             "{result:?}"
         );
     }
-    run_job(DIGITS, &[], dir.path(), |_| false).expect("the rest");
+    let n_clusterings = AtomicUsize::new(0);
+    let count = |event: &Event<'_>| {
+        n_clusterings.fetch_add(usize::from(is_clustered(event)), Relaxed);
+        false
+    };
+    run_job(DIGITS, &[], dir.path(), count).expect("the rest");
+    assert_eq!(n_clusterings.into_inner(), 1, "the others were kept");
     assert!(results(dir.path()) == expected);
+}
+
+#[test]
+fn clusters_of_a_spilled_sample_and_by_mini_batches_do_not_depend_on_threads_or_memory() {
+    let data = tempfile::tempdir().expect("a folder");
+    import_textures(data.path());
+    let run_with = |memory: &str, threads: u32| -> Result<BTreeMap<String, Vec<u8>>> {
+        let dir = tempfile::tempdir().expect("a folder");
+        let files = data.path().join("*.parquet").display().to_string();
+        let sets = [
+            format!("input.files=[{files:?}]"),
+            "sample.per_image=20".to_owned(),
+            "vocabulary.k=8".to_owned(),
+            "vocabulary.n_init=1".to_owned(),
+            "vocabulary.max_iter=2".to_owned(),
+            r#"cluster=[{of="pixels", k=[4, 9], algorithm="mini-batch", n_init=1, max_iter=9}, {of="features", k=5, n_init=2}]"#
+                .to_owned(),
+            format!("run.memory={memory:?}"),
+            format!("run.threads={threads}"),
+        ];
+        run_job("configs/mnist.toml", &sets, dir.path(), |_| false)?;
+        Ok(results(dir.path()))
+    };
+    let expected = run_with("1GiB", 2).expect("the job runs");
+    assert_eq!(expected.len(), 3 + 1 + 6);
+    for threads in [1, 3] {
+        // With the least that is enough, k-means leaves so little that the 3 MB of pixels are spilled.
+        let refusal = run_with("16MiB", threads)
+            .expect_err("too little")
+            .to_string();
+        let (_, least) = refusal.split_once("give at least ").expect("a remedy");
+        let least = least.split(';').next().expect("an amount");
+        let found = run_with(least, threads).expect("the job runs");
+        assert!(found == expected, "{threads} threads in {least}");
+    }
 }
 
 #[test]

@@ -176,7 +176,16 @@ fn a_value_that_cannot_work_is_refused_with_what_to_do() {
         "features.pooling=[]",
         "features.weighting=tf-idf",
         "features.weighting=tfidf",
-        "cluster=[{of = \"pixels\", k = [10, 20], n_init = 10}]",
+        "cluster=[{k = 10}]",
+        "cluster=[{of = \"patches\", k = 10}]",
+        "cluster=[{of = \"pixels\"}]",
+        "cluster=[{of = \"pixels\", k = []}]",
+        "cluster=[{of = \"pixels\", k = [10, 0]}]",
+        "cluster=[{of = \"pixels\", k = [10, 20, 10]}]",
+        "cluster=[{of = \"features\", k = 10}, {of = \"features\", k = [5, 10]}]",
+        "cluster=[{of = \"pixels\", k = 10, algorithm = \"hartigan\"}]",
+        "cluster=[{of = \"pixels\", k = 10, n_init = 0}]",
+        "cluster=[{of = \"pixels\", k = 10, max_iter = -3}]",
         "output.dir=\"\"",
         "output.dir=.",
         "output.layout=list",
@@ -362,7 +371,7 @@ fn every_config_of_the_repository_is_a_job() {
 }
 
 /// Settings that leave every byte of the output as it is.
-const SAME_BYTES: [&str; 7] = [
+const SAME_BYTES: [&str; 8] = [
     "run.threads=7",
     "run.memory=64MiB",
     "run.io=read",
@@ -370,6 +379,7 @@ const SAME_BYTES: [&str; 7] = [
     "output.layout=fixed_size_list",
     "features.pooling=[1, 1]",
     "patches.stride=1",
+    "cluster=[{of = \"pixels\", k = 10}]",
 ];
 
 /// Settings that do not.
@@ -417,6 +427,41 @@ fn identity_follows_what_changes_the_output_and_nothing_else() {
     }
     let bad = ["input.on_bad_image=drop", "input.max_bad=3"];
     assert_eq!(identity(&bad), identity(&bad[..1]));
+}
+
+#[test]
+fn a_clustering_has_an_identity_of_its_own() {
+    let identities = |sets: &[&str]| -> Vec<String> {
+        let job = short_with(sets);
+        let clusterings = job.clusterings();
+        clusterings
+            .iter()
+            .map(resolved::clustering_identity)
+            .collect()
+    };
+    let plain = identities(&["cluster=[{of = \"pixels\", k = [10, 20]}]"]);
+    assert_eq!(plain.len(), 2);
+    assert_eq!(
+        plain,
+        identities(&[
+            "cluster=[{of = \"pixels\", k = 10, n_init = 10}, {of = \"pixels\", k = 20, max_iter = 300}]",
+            "run.threads=3",
+        ])
+    );
+    let mut seen = plain;
+    for set in [
+        "cluster=[{of = \"features\", k = 10}]",
+        "cluster=[{of = \"pixels\", k = 11}]",
+        "cluster=[{of = \"pixels\", k = 10, n_init = 9}]",
+        "cluster=[{of = \"pixels\", k = 10, max_iter = 299}]",
+        "cluster=[{of = \"pixels\", k = 10, algorithm = \"mini-batch\"}]",
+    ] {
+        let other = identities(&[set]).remove(0);
+        assert!(!seen.contains(&other), "{set}");
+        seen.push(other);
+    }
+    let seeded = identities(&["cluster=[{of = \"pixels\", k = 10}]", "run.seed=1"]);
+    assert!(!seen.contains(&seeded[0]));
 }
 
 #[test]
@@ -480,9 +525,14 @@ fn any_sets() -> impl Strategy<Value = Vec<String>> {
             "input={{image = {quoted}, keep = [{quoted}], on_bad_image = \"zero\", max_bad = 3}}"
         )
     });
+    let clusters = proptest::collection::btree_set(1u32..99, 1..4).prop_map(|k| {
+        let k: Vec<u32> = k.into_iter().collect();
+        format!("cluster=[{{of = \"pixels\", k = {k:?}, n_init = 3}}, {{of = \"features\", k = 7, algorithm = \"mini-batch\"}}]")
+    });
     let folders = "[^\u{0}/.][^\u{0}/]{0,12}"
         .prop_map(|name| format!("output.dir={}", toml::Value::String(format!("../{name}"))));
-    (learning, per_image, run, names, folders).prop_map(|(a, b, c, d, e)| vec![a, b, c, d, e])
+    (learning, per_image, run, names, clusters, folders)
+        .prop_map(|(a, b, c, d, e, f)| vec![a, b, c, d, e, f])
 }
 
 proptest! {

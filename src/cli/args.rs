@@ -20,6 +20,7 @@ Words:
   patch       a window cut from an image
   word        one of the k patches that stand for all others
   vocabulary  all words together
+  cluster     one of the groups that k-means makes of whole images
   shard       a Parquet file of images, stored in row groups
   batch       the images that are worked on at once
 
@@ -44,6 +45,14 @@ const INSPECT_EXAMPLES: &str = "\
 Examples:
   bovw inspect data/*.parquet
   bovw inspect out/vocabulary.parquet out/features/*.parquet --json";
+
+const EVALUATE_EXAMPLES: &str = "\
+Examples:
+  bovw evaluate out/clusters/pixels-k10.parquet --labels label --clusters cluster
+  bovw evaluate mine.csv --labels species --clusters group --json
+
+All rows of all files are counted together. Rows without a label or without a
+cluster are counted and left out. Scores are defined as in scikit-learn.";
 
 const IDX_EXAMPLES: &str = "\
 Examples:
@@ -144,6 +153,9 @@ pub(crate) enum Command {
     /// Say what is in a shard, a vocabulary or a features file
     #[command(after_help = INSPECT_EXAMPLES)]
     Inspect(InspectArgs),
+    /// Score clusters against labels, in Parquet or CSV files from anywhere
+    #[command(after_help = EVALUATE_EXAMPLES)]
+    Evaluate(EvaluateArgs),
     /// Make shards of the images you have
     #[command(subcommand)]
     Import(Import),
@@ -181,6 +193,20 @@ pub(crate) struct InspectArgs {
     /// Parquet files
     #[arg(value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
+}
+
+/// Of `evaluate`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct EvaluateArgs {
+    /// Parquet or CSV files
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Column of the labels: numbers, texts, or true and false
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) labels: String,
+    /// Column of the clusters, likewise
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) clusters: String,
 }
 
 /// What `import` reads.

@@ -6,7 +6,7 @@ use bovw::job::Io;
 use bovw::shard::detect;
 use bovw::shard::images::ImageRows;
 use bovw::shard::read::Shard;
-use bovw::shard::{features, vocabulary};
+use bovw::shard::{clusters, features, vocabulary};
 use bovw::{Error, Result};
 use serde_json::{Value, json};
 
@@ -66,6 +66,8 @@ fn look_at(path: &Path) -> Result<Findings> {
         look_at_vocabulary(path)
     } else if let Some(text) = shard.key_value(features::KEY) {
         look_at_features(&shard, text)
+    } else if let Some(text) = shard.key_value(clusters::KEY) {
+        look_at_clusters(&shard, text)
     } else {
         look_at_shard(&shard)
     }
@@ -260,13 +262,49 @@ fn look_at_vocabulary(path: &Path) -> Result<Findings> {
     })
 }
 
-fn look_at_features(shard: &Shard, text: &str) -> Result<Findings> {
-    let provenance: Value = serde_json::from_str(text).map_err(|error| {
+fn look_at_clusters(shard: &Shard, text: &str) -> Result<Findings> {
+    let provenance = parsed(shard, clusters::KEY, text)?;
+    let own = &provenance["clusters"];
+    let is_centroids = shard.schema().field_with_name("centroid").is_ok();
+    let mut rows = file_rows(shard);
+    rows.push(row(
+        "clusters",
+        format!(
+            "{} of {} {}, {} values each; {}, the best of {} restarts",
+            own["k"],
+            own["rows"],
+            own["of"].as_str().unwrap_or("?"),
+            own["dimensions"],
+            own["algorithm"].as_str().unwrap_or("?"),
+            own["n_init"]
+        ),
+    ));
+    rows.push(row("inertia", own["inertia"].to_string()));
+    rows.push(row("job", provenance["job"].to_string()));
+    let mut json = file_json(shard);
+    json["provenance"] = provenance;
+    Ok(Findings {
+        kind: if is_centroids {
+            "centroids of clusters"
+        } else {
+            "clusters"
+        },
+        rows,
+        json,
+    })
+}
+
+fn parsed(shard: &Shard, key: &str, text: &str) -> Result<Value> {
+    serde_json::from_str(text).map_err(|error| {
         Error::file(
             shard.path(),
-            format!("its key \"{}\" cannot be read: {error}", features::KEY),
+            format!("its key \"{key}\" cannot be read: {error}"),
         )
-    })?;
+    })
+}
+
+fn look_at_features(shard: &Shard, text: &str) -> Result<Findings> {
+    let provenance = parsed(shard, features::KEY, text)?;
     let mut rows = file_rows(shard);
     let size = shard.bytes();
     rows.push(row(

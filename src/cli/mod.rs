@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and how it looks. Everything it does is done by the library.
 
 pub(crate) mod args;
+pub(crate) mod evaluate;
 pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod output;

@@ -91,6 +91,29 @@ pub(crate) fn table(rows: &[(String, String)]) -> String {
     out
 }
 
+/// Lines of cells under one another: the first column to the left, the others to the right; rows may be short.
+pub(crate) fn columns(lines: &[Vec<String>]) -> String {
+    let n_columns = lines.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = lines.iter().filter_map(|line| line.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..n_columns).map(width).collect();
+    let line = |cells: &Vec<String>| -> String {
+        let padded = cells.iter().zip(&widths).enumerate();
+        let padded = padded.map(|(column, (cell, &width))| match column {
+            0 => format!("{cell:width$}"),
+            _ => format!("{cell:>width$}"),
+        });
+        padded
+            .collect::<Vec<String>>()
+            .join("  ")
+            .trim_end()
+            .to_owned()
+    };
+    lines.iter().map(line).collect::<Vec<String>>().join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +124,13 @@ mod tests {
             [0, 999, 1000, 31_740_000].map(count),
             ["0", "999", "1 000", "31 740 000"]
         );
+    }
+
+    #[test]
+    fn columns_of_numbers_are_set_under_one_another() {
+        let lines = [vec!["of", "k"], vec!["pixels", "10", "0.5"], vec!["x"]];
+        let lines = lines.map(|line| line.into_iter().map(str::to_owned).collect());
+        assert_eq!(columns(&lines), "of       k\npixels  10  0.5\nx");
     }
 
     #[test]

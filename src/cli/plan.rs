@@ -1,8 +1,10 @@
 //! `bovw plan`: what a job will do and need, before it does anything.
 
 use bovw::Result;
-use bovw::job::{Job, VocabularySource, resolved};
+use bovw::job::{ClusterOf, Clustering, Job, VocabularySource, resolved};
+use bovw::passes::cluster_plan::ClusterPlan;
 use bovw::passes::plan::Plan;
+use bovw::shard::manifest::CLUSTERS_DIR;
 use serde_json::json;
 
 use super::args::{GlobalArgs, JobArgs};
@@ -34,18 +36,30 @@ fn to_json(plan: &Plan) -> serde_json::Value {
         "sampled_per_image": plan.patches_per_image().map(|(_, sampled)| sampled),
         "k": plan.k,
         "features_bytes": features_bytes(plan),
+        "clusters": plan.clusters.iter().flat_map(|clusters| {
+            clusters.clusterings.iter().map(|clustering| json!({
+                "of": clustering.of.name(),
+                "k": clustering.params.k,
+                "file": clusters_path(clustering),
+                "dimensions": clusters.shape(clustering.of).len(),
+                "rows": plan.input.n_rows(),
+            }))
+        }).collect::<Vec<_>>(),
         "memory": plan.memory,
         "simd": format!("{:?}", plan.simd).to_lowercase(),
     })
 }
 
 fn to_text(plan: &Plan, style: Style) -> Result<String> {
-    let sections = [
+    let mut sections = vec![
         ("Input", input_rows(plan)),
         ("Learn", learn_rows(plan)),
         ("Featurize", featurize_rows(plan)),
-        ("Memory", memory_rows(plan)),
     ];
+    if let Some(clusters) = &plan.clusters {
+        sections.push(("Cluster", cluster_rows(plan, clusters)));
+    }
+    sections.push(("Memory", memory_rows(plan)));
     let mut out = String::new();
     for (heading, rows) in sections {
         out.push_str(&format!("{}\n{}\n", style.bold(heading), table(&rows)));
@@ -180,6 +194,69 @@ fn featurize_rows(plan: &Plan) -> Vec<(String, String)> {
     ]
 }
 
+fn clusters_path(clustering: &Clustering) -> String {
+    format!("{CLUSTERS_DIR}/{}.parquet", clustering.name())
+}
+
+fn cluster_rows(plan: &Plan, clusters: &ClusterPlan) -> Vec<(String, String)> {
+    let mut rows = vec![row(
+        "stages",
+        "source -> decode -> whole -> k-means, for pixels; features -> k-means; then rows -> label -> measure -> sink",
+    )];
+    for of in ClusterOf::ALL {
+        let same = || clusters.clusterings.iter().filter(move |one| one.of == of);
+        let Some(first) = same().next() else {
+            continue;
+        };
+        let shape = clusters.shape(of);
+        let n_bytes = plan.input.n_rows() * (shape.len() * size_of::<f32>()) as u64;
+        let (what, size) = match of {
+            ClusterOf::Pixels => (
+                format!("{shape} pixels each, as they are stored"),
+                format!("{} to {}", bytes(n_bytes / 4), bytes(n_bytes)),
+            ),
+            ClusterOf::Features => (format!("{} values each", shape.len()), bytes(n_bytes)),
+        };
+        rows.push(row(
+            of.name(),
+            format!(
+                "{} images, {what}: {size} to go through, in a mapped file if need be",
+                count(plan.input.n_rows())
+            ),
+        ));
+        for one in same() {
+            let params = &one.params;
+            let restarts = format!(
+                "{}, the best of {} restarts, at most {} passes each",
+                params.algorithm.name(),
+                params.n_init,
+                params.max_iter
+            );
+            let name = if std::ptr::eq(one, first) {
+                "k-means"
+            } else {
+                ""
+            };
+            rows.push(row(
+                name,
+                format!(
+                    "{} clusters: {restarts} -> {}",
+                    params.k,
+                    clusters_path(one)
+                ),
+            ));
+        }
+    }
+    rows.push(row(
+        "evaluation",
+        match &clusters.labels {
+            Ok(source) => format!("against the labels in column \"{}\"", source.column),
+            Err(note) => format!("none: {note}"),
+        },
+    ));
+    rows
+}
+
 fn memory_rows(plan: &Plan) -> Vec<(String, String)> {
     let memory = &plan.memory;
     let mut rows = vec![row("ceiling", bytes(memory.ceiling_bytes))];
@@ -206,5 +283,18 @@ fn memory_rows(plan: &Plan) -> Vec<(String, String)> {
             bytes(memory.sink_bytes)
         ),
     ));
+    if plan.clusters.is_some() {
+        rows.push(row(
+            "cluster",
+            format!(
+                "{} at most: images in flight {} and {} to gather or label them, or k-means {}; the images up to {}, more of them in a mapped file",
+                bytes(memory.cluster_bytes()),
+                bytes(memory.batches_bytes),
+                bytes(memory.cluster_group_bytes.max(memory.cluster_label_bytes)),
+                bytes(memory.cluster_kmeans_bytes),
+                bytes(memory.cluster_sample_bytes)
+            ),
+        ));
+    }
     rows
 }

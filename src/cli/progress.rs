@@ -76,6 +76,9 @@ fn stages(progress: &Progress, phase: Phase) -> Vec<&StageStats> {
         Phase::Sampling => progress.learn.stages.iter().collect(),
         Phase::Clustering => vec![&progress.kmeans],
         Phase::Featurizing => progress.featurize.stages.iter().collect(),
+        Phase::Gathering => progress.whole.stages.iter().collect(),
+        Phase::Grouping => vec![&progress.clusters],
+        Phase::Labelling => progress.label.stages.iter().collect(),
     }
 }
 
@@ -115,7 +118,7 @@ impl Bars {
             bar.set_length(stage.total());
             bar.set_position(stage.done().min(stage.total()));
             bar.set_message(match phase {
-                Phase::Clustering => progress.note(),
+                Phase::Clustering | Phase::Grouping => progress.note(),
                 _ => format!("{}  {}", pace(stage, self.start), channel(stage)),
             });
         }
@@ -216,7 +219,7 @@ impl Plain {
             .map(|stage| format!("{} {}/{}", stage.name, stage.channel().0, stage.channel().1))
             .collect();
         let detail = match phase {
-            Phase::Clustering => progress.note(),
+            Phase::Clustering | Phase::Grouping => progress.note(),
             _ => format!(
                 "{}; waiting before {}",
                 pace(last, self.start)

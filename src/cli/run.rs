@@ -5,12 +5,16 @@ use std::path::Path;
 use bovw::job::Job;
 use bovw::passes::progress::{Event, Progress, Watch};
 use bovw::passes::run::{self, Outcome};
-use bovw::shard::manifest::{BAD_IMAGES_DIR, FEATURES_DIR, Manifest, VOCABULARY_FILE};
+use bovw::shard::manifest::{
+    BAD_IMAGES_DIR, CLUSTERS_DIR, ClusterEntry, FEATURES_DIR, Manifest, VOCABULARY_FILE,
+};
 use bovw::{Error, Result};
 use serde_json::json;
 
 use super::args::{GlobalArgs, RunArgs};
-use super::output::{bytes, count, note, path_text, print, print_json, seconds, shown, table};
+use super::output::{
+    bytes, columns, count, note, path_text, print, print_json, seconds, shown, table,
+};
 use super::process::{self, INTERRUPTED};
 use super::progress;
 use super::style::Style;
@@ -54,6 +58,7 @@ fn report(job: &Job, outcome: &Outcome, args: &RunArgs, global: &GlobalArgs) -> 
             "was_done": outcome.was_done,
             "counts": outcome.manifest.counts,
             "learning": outcome.manifest.learning,
+            "clusters": outcome.manifest.clusters,
             "run": outcome.manifest.run,
             "memory": process::memory(),
         }));
@@ -117,6 +122,9 @@ fn text(dir: &Path, outcome: &Outcome, command: &str, style: Style) -> String {
             bytes(size(FEATURES_DIR))
         ),
     ));
+    if !manifest.clusters.is_empty() {
+        rows.push(("clusters".to_owned(), clusters(&manifest.clusters)));
+    }
     if !outcome.was_done {
         rows.extend(effort(manifest));
     }
@@ -128,10 +136,50 @@ fn text(dir: &Path, outcome: &Outcome, command: &str, style: Style) -> String {
     if outcome.was_done {
         out.push_str(&style.dim(format!("  start over with: {} --fresh\n", command)));
     } else {
-        let files = format!("  {FEATURES_DIR}/*.parquet, {VOCABULARY_FILE}, manifest.json\n");
+        let clusters = match manifest.clusters.is_empty() {
+            true => String::new(),
+            false => format!(" {CLUSTERS_DIR}/*.parquet,"),
+        };
+        let files =
+            format!("  {FEATURES_DIR}/*.parquet, {VOCABULARY_FILE},{clusters} manifest.json\n");
         out.push_str(&style.dim(files));
     }
     out
+}
+
+/// A line a clustering; why there are no scores is said once where it is the same for all.
+fn clusters(entries: &[ClusterEntry]) -> String {
+    let mut lines = vec![vec![
+        "of".to_owned(),
+        "k".to_owned(),
+        "inertia an image".to_owned(),
+        "purity".to_owned(),
+        "NMI".to_owned(),
+        "ARI".to_owned(),
+        "V".to_owned(),
+    ]];
+    let mut notes: Vec<&str> = Vec::new();
+    for entry in entries {
+        let inertia = entry.inertia / entry.rows.max(1) as f64;
+        let mut line = vec![
+            entry.of.clone(),
+            entry.k.to_string(),
+            format!("{inertia:.4}"),
+        ];
+        if let Some(evaluation) = &entry.evaluation {
+            let found = &evaluation.scores;
+            let shown = [found.purity, found.nmi, found.ari, found.v_measure];
+            line.extend(shown.map(|score| format!("{score:.4}")));
+        }
+        lines.push(line);
+        notes.extend(entry.evaluation_note.as_deref());
+    }
+    notes.dedup();
+    let mut text = columns(&lines);
+    for note in notes {
+        text.push_str(&format!("\nno scores: {note}"));
+    }
+    text
 }
 
 /// Bad images that the summary shows, at most.
@@ -163,14 +211,15 @@ fn effort(manifest: &Manifest) -> Vec<(String, String)> {
         (
             "time".to_owned(),
             format!(
-                "{}: learning {}, featurizing {} ({} images a second)",
+                "{}: learning {}, featurizing {}{}{}",
                 seconds(time("seconds")),
                 seconds(time("learn_seconds")),
                 seconds(time("featurize_seconds")),
-                count(
-                    (manifest.counts.tally.images as f64 / time("featurize_seconds").max(1e-9))
-                        as u64
-                ),
+                pace(manifest),
+                match manifest.clusters.is_empty() {
+                    true => String::new(),
+                    false => format!(", clustering {}", seconds(time("cluster_seconds"))),
+                }
             ),
         ),
         (
@@ -182,6 +231,18 @@ fn effort(manifest: &Manifest) -> Vec<(String, String)> {
             ),
         ),
     ]
+}
+
+/// Images a second, where all were featurized by this run and not by an earlier one.
+fn pace(manifest: &Manifest) -> String {
+    let images = manifest.counts.tally.images;
+    let featurized = &manifest.run["stages"]["featurize"]["sink"]["images"];
+    let seconds = manifest.run["featurize_seconds"].as_f64().unwrap_or(0.0);
+    if featurized.as_u64() != Some(images) {
+        return String::new();
+    }
+    let rate = images as f64 / seconds.max(1e-9);
+    format!(" ({} images a second)", count(rate as u64))
 }
 
 /// The command that continues this run, as it can be typed.

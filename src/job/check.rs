@@ -7,6 +7,7 @@ use std::path::Path;
 
 use bytesize::ByteSize;
 
+use super::cluster::check_clusters;
 use super::file::{
     FeaturesTable, InputTable, JobFile, Memory, Number, OutputTable, PatchesTable, Pooling,
     RunTable, SampleTable, VocabularyTable,
@@ -29,13 +30,13 @@ const DEFAULT_PATCHES_PER_IMAGE: u64 = 100;
 /// `vocabulary.n_init` of a job that does not say: the notebook's.
 const DEFAULT_N_INIT: u64 = 3;
 /// `vocabulary.max_iter` of a job that does not say: the notebook's.
-const DEFAULT_MAX_ITER: u64 = 300;
+pub(super) const DEFAULT_MAX_ITER: u64 = 300;
 /// `run.memory` of a job that does not say.
 const DEFAULT_MEMORY_BYTES: u64 = 1 << 30;
 /// Least `run.memory`: a choice, not a measurement; whether a job fits its memory is for `plan` to work out.
 pub const MIN_MEMORY_BYTES: u64 = 16 << 20;
 /// Most words a job may ask for: a vector of them is still only 4 MB.
-const MAX_WORDS: u64 = 1_000_000;
+pub(super) const MAX_WORDS: u64 = 1_000_000;
 /// Longest side of a patch: a word of that size is still only 4 MB.
 const MAX_PATCH_SIDE: u64 = 1024;
 /// Longest side of an image and longest stride, so that an offset in an image fits 32 bits.
@@ -66,13 +67,13 @@ impl Job {
 
     /// Proves that `file` is a job that can be run, and fills in what it leaves out. Its relative paths start at `base_dir`.
     pub fn check(file: JobFile, base_dir: &Path) -> Result<Job> {
-        refuse_clusters(&file)?;
         check_features(&file.features)?;
         let input = check_input(file.input, base_dir)?;
         let (preparation, stride) = check_patches(&file.patches)?;
         let sample = check_sample(&file.sample)?;
         let run = check_run(&file.run)?;
         let vocabulary = check_vocabulary(file.vocabulary, &sample, run.seed, base_dir)?;
+        let clusters = check_clusters(&file.cluster)?;
         let output = check_output(file.output, base_dir)?;
         refuse_output_among_inputs(&input.files, &output.dir)?;
         Ok(Job {
@@ -82,6 +83,7 @@ impl Job {
             stride,
             sample,
             vocabulary,
+            clusters,
             output,
             run,
         })
@@ -455,22 +457,6 @@ fn check_pooling(pooling: &Pooling) -> Result<()> {
         return Ok(());
     }
     Err(not_yet(KEY, &typed, "[1, 1]"))
-}
-
-fn refuse_clusters(file: &JobFile) -> Result<()> {
-    let Some(first) = file.cluster.first() else {
-        return Ok(());
-    };
-    let of = first
-        .of
-        .as_deref()
-        .map(|of| format!(" of {of}"))
-        .unwrap_or_default();
-    Err(Error::setting(
-        "cluster",
-        format!("a clustering{of} is asked for, and this version of bovw does not have it yet"),
-        "leave [[cluster]] out",
-    ))
 }
 
 fn check_output(table: OutputTable, base_dir: &Path) -> Result<Output> {

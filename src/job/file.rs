@@ -134,8 +134,12 @@ table! {
         of: String,
         /// Numbers of clusters.
         k: Wholes,
+        /// "lloyd" or "mini-batch".
+        algorithm: String,
         /// Restarts.
         n_init: i64,
+        /// Passes over the images at most.
+        max_iter: i64,
     }
 }
 

@@ -115,7 +115,9 @@ pub(super) const TABLES: [TableKeys; 8] = [
         keys: &[
             ("of", Kind::Text),
             ("k", Kind::Wholes),
+            ("algorithm", Kind::Text),
             ("n_init", Kind::Whole),
+            ("max_iter", Kind::Whole),
         ],
     },
     TableKeys {

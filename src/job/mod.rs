@@ -4,6 +4,7 @@
 //! way back: the job with every default filled in, for people and manifests.
 
 mod check;
+mod cluster;
 mod file;
 mod keys;
 mod nearest;
@@ -21,7 +22,7 @@ pub use file::{
     Pooling, RunTable, SampleTable, VocabularyTable, Wholes,
 };
 
-use crate::kernel::kmeans::KMeansParams;
+use crate::kernel::kmeans::{Algorithm, KMeansParams};
 use crate::kernel::vocabulary::Preparation;
 
 /// A checked job. Paths are absolute or relative to the working directory, never to the job file.
@@ -39,6 +40,8 @@ pub struct Job {
     pub sample: Sampling,
     /// `[vocabulary]`
     pub vocabulary: VocabularySource,
+    /// `[[cluster]]`, in the job's order; no two with the same `of` have a `k` in common.
+    pub clusters: Vec<Clusters>,
     /// `[output]`
     pub output: Output,
     /// `[run]`
@@ -129,6 +132,39 @@ pub enum VocabularySource {
     Learn(KMeansParams),
     /// They are read from a vocabulary file.
     From(PathBuf),
+}
+
+/// Clusterings of whole images: one for each `k`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Clusters {
+    /// What is clustered.
+    pub of: ClusterOf,
+    /// Numbers of clusters, each at least 1 and none twice.
+    pub k: Vec<usize>,
+    /// Which algorithm.
+    pub algorithm: Algorithm,
+    /// Restarts, at least 1; the one with the lowest inertia is kept.
+    pub n_init: usize,
+    /// Passes over the images at most, at least 1.
+    pub max_iter: usize,
+}
+
+/// What of an image is clustered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ClusterOf {
+    /// Its grey pixels as they are stored; all images must have one size.
+    Pixels,
+    /// Its vector.
+    Features,
+}
+
+/// One clustering.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Clustering {
+    /// What is clustered.
+    pub of: ClusterOf,
+    /// How.
+    pub params: KMeansParams,
 }
 
 /// Where results go.

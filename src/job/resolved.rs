@@ -8,13 +8,16 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::file::{
-    FeaturesTable, InputTable, JobFile, Memory, Number, OutputTable, PatchesTable, Pooling,
-    RunTable, SampleTable, VocabularyTable,
+    ClusterTable, FeaturesTable, InputTable, JobFile, Memory, Number, OutputTable, PatchesTable,
+    Pooling, RunTable, SampleTable, VocabularyTable, Wholes,
 };
 use super::paths::pattern_prefix;
-use super::{Input, Io, Job, MaxBad, OnBadImage, PerImage, Run, Sampling, VocabularySource};
+use super::{
+    Clustering, Clusters, Input, Io, Job, MaxBad, OnBadImage, PerImage, Run, Sampling,
+    VocabularySource,
+};
 use crate::error::Result;
-use crate::kernel::kmeans::{Algorithm, Init, KMeansParams};
+use crate::kernel::kmeans::{Init, KMeansParams};
 use crate::kernel::normalize::Normalize;
 
 /// Keys that change no byte of features and vocabulary: where, how fast, how much, and what counts as success.
@@ -23,6 +26,9 @@ const NOT_IDENTITY: [(&str, &[&str]); 3] = [
     ("output", &["dir"]),
     ("run", &["threads", "memory", "io"]),
 ];
+
+/// The tables that are made of features and inputs, and change none of them; each clustering has an identity of its own.
+const CLUSTERS: &str = "cluster";
 
 /// What only learning looks at; with a finished vocabulary it changes nothing.
 const LEARNING_ONLY: [(&str, &[&str]); 2] = [
@@ -42,7 +48,7 @@ pub fn job_file(job: &Job) -> JobFile {
             pooling: Some(Pooling::Grid(vec![1, 1])),
             weighting: text("count"),
         },
-        cluster: Vec::new(),
+        cluster: job.clusters.iter().map(cluster_table).collect(),
         output: OutputTable {
             dir: Some(relative(&job.output.dir, &job.base_dir)),
             layout: text("fixed_size_list"),
@@ -69,10 +75,27 @@ pub fn identity(job: &Job) -> String {
         .to_string()
 }
 
+/// Equal for clusterings that write the same files, among those of jobs with one [`identity`].
+pub fn clustering_identity(clustering: &Clustering) -> String {
+    let params = &clustering.params;
+    let keys = serde_json::json!({
+        "of": clustering.of.name(),
+        "k": params.k,
+        "algorithm": params.algorithm.name(),
+        "n_init": params.n_init,
+        "max_iter": params.max_iter,
+        "seed": params.seed,
+    });
+    let keys = keys.as_object().cloned().unwrap_or_default();
+    blake3::hash(canonical(keys).as_bytes())
+        .to_hex()
+        .to_string()
+}
+
 /// The part of the resolved job that can change a byte of features or vocabulary; it goes into their footers.
 pub fn identity_json(job: &Job) -> Value {
     let mut resolved = to_json(job);
-    remove(&mut resolved, &NOT_IDENTITY);
+    remove_other(&mut resolved);
     if matches!(job.vocabulary, VocabularySource::From(_)) {
         remove(&mut resolved, &LEARNING_ONLY);
     }
@@ -83,7 +106,7 @@ pub fn identity_json(job: &Job) -> Value {
 pub fn differences(old: &Value, new: &Value) -> Vec<String> {
     let [old, new] = [old, new].map(|job| {
         let mut job = job.clone();
-        remove(&mut job, &NOT_IDENTITY);
+        remove_other(&mut job);
         flatten(&job)
     });
     let value_in = |flat: &[(String, Value)], key: &str| {
@@ -166,13 +189,22 @@ fn vocabulary_table(vocabulary: &VocabularySource, base_dir: &Path) -> Vocabular
     }
 }
 
+fn cluster_table(clusters: &Clusters) -> ClusterTable {
+    ClusterTable {
+        of: text(clusters.of.name()),
+        k: Some(Wholes::Many(
+            clusters.k.iter().map(|&k| whole(k as u64)).collect(),
+        )),
+        algorithm: text(clusters.algorithm.name()),
+        n_init: Some(whole(clusters.n_init as u64)),
+        max_iter: Some(whole(clusters.max_iter as u64)),
+    }
+}
+
 fn learning_table(params: &KMeansParams) -> VocabularyTable {
     VocabularyTable {
         k: Some(whole(params.k as u64)),
-        algorithm: text(match params.algorithm {
-            Algorithm::MiniBatch => "mini-batch",
-            Algorithm::Lloyd => "lloyd",
-        }),
+        algorithm: text(params.algorithm.name()),
         init: text(match params.init {
             Init::PlusPlus => "k-means++",
             Init::Random => "random",
@@ -223,6 +255,14 @@ fn memory_text(bytes: u64) -> String {
         }
     }
     format!("{bytes}B")
+}
+
+/// Takes out what changes no byte of features and vocabulary.
+fn remove_other(job: &mut Value) {
+    remove(job, &NOT_IDENTITY);
+    if let Some(tables) = job.as_object_mut() {
+        tables.shift_remove(CLUSTERS);
+    }
 }
 
 fn remove(job: &mut Value, keys: &[(&str, &[&str])]) {

@@ -7,6 +7,7 @@
 //! one centroid; `d` is the length of a patch, `k` the number of words. Pixels and words are stored as u8 or f32, sums
 //! are f64 or whole numbers, and where two words are equally near the lower index wins.
 
+pub mod evaluate;
 pub mod grid;
 pub mod image;
 pub mod kmeans;

@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 
+use serde_json::{Value, json};
+
 use crate::error::{Error, Result};
-use crate::flow::{self, Pipeline};
+use crate::flow::{self, Pipeline, StageStats};
 use crate::job::OnBadImage;
 use crate::kernel::kmeans::KMeansParams;
 use crate::shard::spill::Sample;
@@ -15,7 +17,7 @@ use crate::stages::sample::{self, SampleParams};
 use crate::stages::source::{ImageCost, Source, SourceParams};
 
 use super::plan::Plan;
-use super::progress::{Event, Phase, Watch};
+use super::progress::{Event, Phase, Progress, Watch};
 
 /// Learns the words of a job; the sample may be spilled into `dir`.
 pub fn learn(plan: &Plan, params: &KMeansParams, dir: &Path, watch: Watch<'_>) -> Result<Learned> {
@@ -52,22 +54,38 @@ pub fn learn(plan: &Plan, params: &KMeansParams, dir: &Path, watch: Watch<'_>) -
             params,
             plan.job.run.threads,
             &kmeans::Watch {
-                progress: &|at| tell(at, watch),
+                progress: &|at| tell(at, stats, watch.progress),
                 stop: &|| watch.interrupt.load(Relaxed),
             },
         )
     })
 }
 
-fn tell(at: kmeans::Progress, watch: Watch<'_>) {
-    let stage = &watch.progress.kmeans;
+/// Passes on how far k-means is, counting its restarts in `stage`.
+pub(super) fn tell(at: kmeans::Progress, stage: &StageStats, progress: &Progress) {
     // How many passes a restart takes is known only when it stands still.
     stage.set_total(at.n_init as u64);
     stage.set_done(at.restart as u64);
-    watch.progress.set_note(format!(
+    progress.set_note(format!(
         "{:.1} of at most {} passes, inertia {:.4} a patch",
         at.passes, at.max_iter, at.inertia_per_patch
     ));
+}
+
+/// How every restart went, for manifests.
+pub(super) fn restarts_log(learned: &Learned) -> Value {
+    let restarts = learned.restarts.iter().map(|restart| {
+        json!({
+            "init_inertia": restart.init_inertia,
+            "inertia": restart.inertia,
+            "steps": restart.n_steps,
+            "passes": restart.passes,
+            "converged": restart.converged,
+            "reseeded": restart.reseeded,
+            "final_inertia": restart.final_inertia,
+        })
+    });
+    restarts.collect()
 }
 
 /// Streams the inputs once and keeps the sampled patches.

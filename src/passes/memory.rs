@@ -10,6 +10,8 @@ use crate::kernel::nearest::Words;
 use crate::stages::featurize::worker_bytes;
 use crate::stages::kmeans;
 
+use super::cluster_plan::ClusterNeeds;
+
 /// What the process takes before any data: code's own data, stacks, footers, read buffers.
 const BASE_BYTES: u64 = 10 << 20;
 
@@ -49,6 +51,14 @@ pub struct MemoryPlan {
     pub words_bytes: u64,
     /// The features file that is being written.
     pub sink_bytes: u64,
+    /// Whole images or vectors, before they go to a mapped file; 0 without clusterings, as all that follow.
+    pub cluster_sample_bytes: u64,
+    /// Images on their way into that sample.
+    pub cluster_group_bytes: u64,
+    /// k-means of whole images.
+    pub cluster_kmeans_bytes: u64,
+    /// Labelling: centroids, workers, the file being written, labels counted against clusters.
+    pub cluster_label_bytes: u64,
 }
 
 /// What a job's inputs and outputs need.
@@ -62,6 +72,8 @@ pub struct Needs {
     pub max_in_flight: usize,
     /// Heap bytes of the largest features file while it is written.
     pub sink_bytes: u64,
+    /// What the clusterings need, if there are any.
+    pub clusters: Option<ClusterNeeds>,
 }
 
 impl MemoryPlan {
@@ -78,6 +90,7 @@ impl MemoryPlan {
             VocabularySource::From(_) => 0,
         };
         let is_learned = kmeans_bytes > 0;
+        let clusters = needs.clusters.unwrap_or_default();
         let mut plan = MemoryPlan {
             ceiling_bytes,
             base_bytes: BASE_BYTES,
@@ -93,18 +106,32 @@ impl MemoryPlan {
             kmeans_bytes,
             words_bytes: Words::heap_bytes(k, patch) + threads * worker_bytes(k, patch),
             sink_bytes: needs.sink_bytes,
+            cluster_sample_bytes: needs.clusters.map_or(0, |_| MIN_SAMPLE_BYTES),
+            cluster_group_bytes: clusters.group_bytes,
+            cluster_kmeans_bytes: clusters.kmeans_bytes,
+            cluster_label_bytes: clusters.label_bytes,
         };
-        let needed = plan.learn_bytes().max(plan.featurize_bytes());
+        let needed = plan
+            .learn_bytes()
+            .max(plan.featurize_bytes())
+            .max(plan.cluster_bytes());
         if needed > ceiling_bytes {
             return Err(plan.refusal(needed));
         }
         // k-means comes after the batches and may have their room.
         let sampling = plan.base_bytes + plan.sample_bytes + plan.hashes_bytes;
-        let free_bytes = ceiling_bytes - sampling.max(plan.featurize_bytes() - MIN_BATCHES_BYTES);
+        let clustering = plan.base_bytes
+            + plan.cluster_sample_bytes
+            + plan.cluster_group_bytes.max(plan.cluster_label_bytes);
+        let others = plan.featurize_bytes() - MIN_BATCHES_BYTES;
+        let free_bytes = ceiling_bytes - sampling.max(others).max(clustering);
         plan.batches_bytes = (free_bytes / BATCHES_SHARE).max(MIN_BATCHES_BYTES);
         plan.batch_bytes = (plan.batches_bytes / needs.max_in_flight as u64).min(MAX_BATCH_BYTES);
         if is_learned {
             plan.sample_bytes = ceiling_bytes - plan.learn_bytes() + MIN_SAMPLE_BYTES;
+        }
+        if needs.clusters.is_some() {
+            plan.cluster_sample_bytes = ceiling_bytes - plan.cluster_bytes() + MIN_SAMPLE_BYTES;
         }
         Ok(plan)
     }
@@ -118,6 +145,16 @@ impl MemoryPlan {
     /// Peak while featurizing.
     pub fn featurize_bytes(&self) -> u64 {
         self.base_bytes + self.batches_bytes + self.words_bytes + self.sink_bytes
+    }
+
+    /// Peak while clustering whole images, 0 without: the sample, and batches first, k-means, then batches again.
+    pub fn cluster_bytes(&self) -> u64 {
+        if self.cluster_sample_bytes == 0 {
+            return 0;
+        }
+        let passes = self.batches_bytes + self.cluster_group_bytes.max(self.cluster_label_bytes);
+        (self.base_bytes + self.cluster_sample_bytes)
+            .saturating_add(passes.max(self.cluster_kmeans_bytes))
     }
 
     fn refusal(&self, needed: u64) -> Error {
@@ -137,6 +174,14 @@ impl MemoryPlan {
             (
                 self.words_bytes,
                 "the words; a lower vocabulary.k or a smaller patch needs less",
+            ),
+            (
+                self.cluster_kmeans_bytes,
+                "k-means of [[cluster]]; a lower k or fewer run.threads need less, pixels of smaller images too",
+            ),
+            (
+                self.cluster_label_bytes,
+                "the centroids of [[cluster]] and the labels they are held against; a lower k needs less",
             ),
         ];
         let (bytes, what) = largest

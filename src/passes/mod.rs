@@ -2,6 +2,9 @@
 //!
 //! No arithmetic and no file format lives here. [`run`] reads as the table of contents of the whole program.
 
+pub mod cluster;
+pub mod cluster_plan;
+pub mod evaluate;
 pub mod featurize;
 pub mod learn;
 pub mod memory;

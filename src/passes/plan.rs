@@ -12,6 +12,7 @@ use crate::shard::read::Shard;
 use crate::shard::vocabulary;
 use crate::stages::sample::n_sampled;
 
+use super::cluster_plan::ClusterPlan;
 use super::memory::{MemoryPlan, Needs};
 use super::run_dir;
 
@@ -31,6 +32,8 @@ pub struct Plan {
     pub first_image: Option<(u32, u32)>,
     /// The finished vocabulary, with `vocabulary.from`.
     pub vocabulary: Option<Vocabulary>,
+    /// The clusterings, if there are any.
+    pub clusters: Option<ClusterPlan>,
     /// How memory is divided.
     pub memory: MemoryPlan,
     /// How the pipelines run.
@@ -73,6 +76,7 @@ impl Plan {
             budget_bytes: 0,
         };
         let first_image = first_image(&input, job)?;
+        let clusters = ClusterPlan::new(job, &input, k)?;
         let writer_bytes = input.shards.iter().map(|shard| {
             let layout = input.layout(shard, k, has_status(job));
             layout.writer_bytes(shard.n_rows)
@@ -82,6 +86,9 @@ impl Plan {
             n_hashes: n_hashes(&input, job, first_image),
             max_in_flight: limits.max_in_flight(),
             sink_bytes: writer_bytes.max().unwrap_or(0),
+            clusters: clusters
+                .as_ref()
+                .map(|clusters| clusters.needs(input.n_rows(), job.run.threads)),
         };
         let memory = MemoryPlan::new(job, &needs)?;
         limits.budget_bytes = memory.batches_bytes;
@@ -91,6 +98,7 @@ impl Plan {
             input,
             k,
             vocabulary,
+            clusters,
             memory,
             limits,
             simd: Simd::detect(),
@@ -130,7 +138,8 @@ fn n_hashes(input: &InputSet, job: &Job, first_image: Option<(u32, u32)>) -> u64
     n_images.saturating_mul(per_image)
 }
 
-fn has_status(job: &Job) -> bool {
+/// Whether bad images of a job keep a row, so that features files have a `status` column.
+pub fn has_status(job: &Job) -> bool {
     job.input.on_bad_image == crate::job::OnBadImage::Zero
 }
 

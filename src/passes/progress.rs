@@ -15,6 +15,12 @@ pub struct Progress {
     pub kmeans: StageStats,
     /// Stages of the featurizing pass.
     pub featurize: Stats,
+    /// Stages of the passes that gather whole images and vectors.
+    pub whole: Stats,
+    /// Restarts of one k-means of whole images.
+    pub clusters: StageStats,
+    /// Stages of the labelling passes, one for each clustering.
+    pub label: Stats,
     note: Mutex<String>,
 }
 
@@ -29,6 +35,12 @@ pub enum Phase {
     Clustering,
     /// Writing vectors.
     Featurizing,
+    /// Gathering whole images, or vectors.
+    Gathering,
+    /// Finding clusters of them.
+    Grouping,
+    /// Writing clusters.
+    Labelling,
     /// Done.
     Done,
 }
@@ -40,6 +52,9 @@ impl Default for Progress {
             learn: Stats::new(["source", "decode", "sample", "gather"]),
             kmeans: StageStats::new("k-means", "restarts"),
             featurize: Stats::new(["source", "decode", "featurize", "sink"]),
+            whole: Stats::new(["source", "decode", "whole", "gather"]),
+            clusters: StageStats::new("clusters", "restarts"),
+            label: Stats::new(["rows", "label", "measure", "sink"]),
             note: Mutex::default(),
         }
     }
@@ -53,6 +68,9 @@ impl Progress {
             1 => Phase::Sampling,
             2 => Phase::Clustering,
             3 => Phase::Featurizing,
+            4 => Phase::Gathering,
+            5 => Phase::Grouping,
+            6 => Phase::Labelling,
             _ => Phase::Done,
         }
     }
@@ -124,5 +142,16 @@ pub enum Event<'a> {
         rows: u64,
         /// Bad images of its shard.
         bad_images: u64,
+    },
+    /// A clusters file and its centroids are written.
+    Clusters {
+        /// Its path.
+        path: &'a str,
+        /// Clusters.
+        k: usize,
+        /// Sum of the squared distances of all rows to their centroids.
+        inertia: f64,
+        /// Share of labelled rows whose label is their cluster's most frequent one.
+        purity: Option<f64>,
     },
 }

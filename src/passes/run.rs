@@ -1,4 +1,4 @@
-//! A whole run: plan, learn, featurize, manifest. What is finished is kept, whatever happens next.
+//! A whole run: plan, learn, featurize, cluster, manifest. What is finished is kept, whatever happens next.
 
 use std::time::{Duration, Instant};
 
@@ -8,15 +8,16 @@ use crate::error::{Error, Result};
 use crate::job::{Job, MaxBad, VocabularySource, resolved};
 use crate::kernel::vocabulary::Vocabulary;
 use crate::shard::manifest::{
-    BAD_IMAGES_DIR, Counts, FORMAT, FeaturesFile, Manifest, ManifestBadImage, ManifestInput,
-    ManifestOutput, State, Tally, VOCABULARY_FILE,
+    BAD_IMAGES_DIR, Counts, FORMAT, FeaturesFile, InputCounts, Manifest, ManifestBadImage,
+    ManifestInput, ManifestOutput, State, Tally, VOCABULARY_FILE,
 };
 use crate::shard::vocabulary;
 
 use crate::stages::kmeans::Learned;
 
+use super::cluster::cluster;
 use super::featurize::featurize;
-use super::learn::learn;
+use super::learn::{learn, restarts_log};
 use super::plan::Plan;
 use super::progress::{Event, Phase, Watch};
 use super::run_dir::{Found, RunDir};
@@ -66,12 +67,17 @@ pub fn run(job: &Job, fresh: bool, watch: Watch<'_>) -> Result<Outcome> {
     write_features(&plan, &vocabulary, &dir, &mut state, watch)?;
     let featurize_seconds = featurize_start.elapsed().as_secs_f64();
 
+    let cluster_start = Instant::now();
+    cluster(&plan, &dir, &mut state, watch)?;
+    let cluster_seconds = cluster_start.elapsed().as_secs_f64();
+
     watch.progress.enter(Phase::Done);
     let timings = json!({
         "job_dir": job_dir(&plan),
         "seconds": start.elapsed().as_secs_f64(),
         "learn_seconds": learn_seconds,
         "featurize_seconds": featurize_seconds,
+        "cluster_seconds": cluster_seconds,
         "threads": job.run.threads,
         "simd": format!("{:?}", plan.simd).to_lowercase(),
         "stages": stage_timings(watch),
@@ -120,25 +126,10 @@ fn obtain_vocabulary(
 }
 
 fn learning_log(learned: &Learned) -> Value {
-    let restarts: Vec<Value> = learned
-        .restarts
-        .iter()
-        .map(|restart| {
-            json!({
-                "init_inertia": restart.init_inertia,
-                "inertia": restart.inertia,
-                "steps": restart.n_steps,
-                "passes": restart.passes,
-                "converged": restart.converged,
-                "reseeded": restart.reseeded,
-                "final_inertia": restart.final_inertia,
-            })
-        })
-        .collect();
     json!({
         "patches": learned.vocabulary.counts.iter().sum::<u64>(),
         "inertia_per_patch": learned.vocabulary.inertia_per_patch(),
-        "restarts": restarts,
+        "restarts": restarts_log(learned),
     })
 }
 
@@ -226,7 +217,12 @@ fn stage_timings(watch: Watch<'_>) -> Value {
             })
             .collect()
     };
-    json!({"learn": pass(&watch.progress.learn), "featurize": pass(&watch.progress.featurize)})
+    json!({
+        "learn": pass(&watch.progress.learn),
+        "featurize": pass(&watch.progress.featurize),
+        "whole": pass(&watch.progress.whole),
+        "label": pass(&watch.progress.label),
+    })
 }
 
 fn manifest(plan: &Plan, vocabulary: &Vocabulary, state: State, run: Value) -> Manifest {
@@ -257,6 +253,10 @@ fn manifest(plan: &Plan, vocabulary: &Vocabulary, state: State, run: Value) -> M
         inputs.push(ManifestInput {
             input,
             blake3: features.input_blake3,
+            counts: Some(InputCounts {
+                tally: features.tally,
+                bad_images: features.n_bad,
+            }),
         });
         n_rows += features.rows;
         outputs.push(ManifestOutput {
@@ -265,6 +265,16 @@ fn manifest(plan: &Plan, vocabulary: &Vocabulary, state: State, run: Value) -> M
             file: features.file,
         });
         outputs.extend(features.bad_list);
+    }
+    let mut clusters = Vec::new();
+    for clustering in plan.job.clusterings() {
+        let identity = resolved::clustering_identity(&clustering);
+        let mut done = state.clusters.iter();
+        // All are done, or the run would have ended before.
+        if let Some(done) = done.find(|done| done.entry.identity == identity) {
+            clusters.push(done.entry.clone());
+            outputs.extend(done.files.clone());
+        }
     }
     Manifest {
         format: FORMAT,
@@ -280,6 +290,7 @@ fn manifest(plan: &Plan, vocabulary: &Vocabulary, state: State, run: Value) -> M
         inputs,
         outputs,
         learning: state.learning.unwrap_or_default(),
+        clusters,
         bad_images,
         run,
     }

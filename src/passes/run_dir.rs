@@ -6,15 +6,15 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::job::{Io, Job, VocabularySource, resolved};
-use crate::shard::features;
+use crate::job::{Clustering, Io, Job, VocabularySource, resolved};
 use crate::shard::input::InputSet;
 use crate::shard::manifest::{
-    BAD_IMAGES_DIR, FEATURES_DIR, FORMAT, InputState, MANIFEST_FILE, Manifest, STATE_FILE, State,
-    VOCABULARY_FILE, hash_file,
+    BAD_IMAGES_DIR, BadImage, CLUSTERS_DIR, ClusterFiles, FEATURES_DIR, FORMAT, FeaturesFile,
+    InputState, MANIFEST_FILE, Manifest, ManifestOutput, STATE_FILE, State, VOCABULARY_FILE,
+    hash_file,
 };
 use crate::shard::read::Shard;
-use crate::shard::whole;
+use crate::shard::{clusters, features, whole};
 
 use super::plan::Plan;
 
@@ -49,7 +49,7 @@ impl RunDir {
         }
         let found = dir.find(plan)?;
         whole::create_dir(&dir.path.join(FEATURES_DIR))?;
-        for folder in ["", FEATURES_DIR, BAD_IMAGES_DIR] {
+        for folder in ["", FEATURES_DIR, BAD_IMAGES_DIR, CLUSTERS_DIR] {
             let folder = dir.path.join(folder);
             if folder.is_dir() {
                 whole::remove_leftovers(&folder)?;
@@ -69,6 +69,29 @@ impl RunDir {
         remove(&self.path.join(STATE_FILE))
     }
 
+    /// Forgets and removes the clusterings that are not among `wanted`: those of a job with other `[[cluster]]` tables.
+    pub fn keep_clusters(&self, wanted: &[Clustering], state: &mut State) -> Result<()> {
+        let wanted: Vec<String> = wanted.iter().map(resolved::clustering_identity).collect();
+        let is_wanted = |files: &ClusterFiles| wanted.contains(&files.entry.identity);
+        let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut state.clusters)
+            .into_iter()
+            .partition(is_wanted);
+        state.clusters = kept;
+        if gone.is_empty() {
+            return Ok(());
+        }
+        state.write(&self.path)?;
+        // A clustering of the same name, made in another way, has taken the place of an old one's files.
+        let kept = state.clusters.iter().flat_map(|files| &files.files);
+        let kept: Vec<&str> = kept.map(|file| file.path.as_str()).collect();
+        for file in gone.iter().flat_map(|files| &files.files) {
+            if !kept.contains(&file.path.as_str()) {
+                self.remove_listed(&file.path)?;
+            }
+        }
+        Ok(())
+    }
+
     fn find(&self, plan: &Plan) -> Result<Found> {
         let fresh = new_state(plan)?;
         if let Some(state) = State::read(&self.path)? {
@@ -82,16 +105,17 @@ impl RunDir {
                 .map(|input| input.input.clone())
                 .collect();
             self.check_same(&fresh, &manifest.identity, &manifest.job, &inputs)?;
-            if manifest
+            let is_whole = manifest
                 .outputs
                 .iter()
-                .all(|output| has_size(&self.path.join(&output.path), output.file.size_bytes))
-            {
+                .all(|output| has_size(&self.path.join(&output.path), output.file.size_bytes));
+            if is_whole && has_clusters(&manifest, plan) {
                 return Ok(Found::Done(Box::new(manifest)));
             }
-            return Ok(Found::State(Box::new(fresh)));
+            let state = state_of(fresh, manifest, plan);
+            return Ok(Found::State(Box::new(self.without_lost(state))));
         }
-        self.check_unclaimed()?;
+        self.check_unclaimed(plan)?;
         Ok(Found::State(Box::new(fresh)))
     }
 
@@ -128,8 +152,9 @@ impl RunDir {
     }
 
     /// Files that no run of ours accounts for are not written over.
-    fn check_unclaimed(&self) -> Result<()> {
-        for name in [VOCABULARY_FILE, FEATURES_DIR] {
+    fn check_unclaimed(&self, plan: &Plan) -> Result<()> {
+        let clusters = plan.clusters.as_ref().map(|_| CLUSTERS_DIR);
+        for name in [VOCABULARY_FILE, FEATURES_DIR].into_iter().chain(clusters) {
             let path = self.path.join(name);
             let is_empty_dir =
                 fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_none());
@@ -157,6 +182,11 @@ impl RunDir {
         state
             .features
             .retain(|_, file| is_there(&file.path, file.file.size_bytes));
+        // Clusters of features that are made again stay: those will be the same.
+        state.clusters.retain(|clusters| {
+            let mut files = clusters.files.iter();
+            files.all(|file| is_there(&file.path, file.file.size_bytes))
+        });
         state
     }
 
@@ -167,31 +197,42 @@ impl RunDir {
                 files.push(file.path);
                 files.extend(file.bad_list.map(|list| list.path));
             }
+            let clusters = state.clusters.into_iter();
+            files.extend(
+                clusters
+                    .flat_map(|clusters| clusters.files)
+                    .map(|file| file.path),
+            );
             files.extend(state.vocabulary.map(|_| VOCABULARY_FILE.to_owned()));
         }
         if let Some(manifest) = Manifest::read(&self.path)? {
             files.extend(manifest.outputs.into_iter().map(|output| output.path));
         }
         if !files.is_empty() {
-            files.extend(self.unnoted_features()?);
+            files.extend(self.unnoted(FEATURES_DIR, features::KEY)?);
+            files.extend(self.unnoted(CLUSTERS_DIR, clusters::KEY)?);
         }
         files.extend([MANIFEST_FILE, STATE_FILE].map(str::to_owned));
-        // A state that names files elsewhere is not ours to follow.
-        let is_inside = |file: &&String| {
-            let mut parts = Path::new(file.as_str()).components();
-            parts.all(|part| matches!(part, Component::Normal(_)))
-        };
-        for file in files.iter().filter(is_inside) {
-            remove(&self.path.join(file))?;
+        for file in &files {
+            self.remove_listed(file)?;
         }
         Ok(())
     }
 }
 
 impl RunDir {
-    /// Features files that a killed run finished but had not noted yet: those with our key in their footer.
-    fn unnoted_features(&self) -> Result<Vec<String>> {
-        let dir = self.path.join(FEATURES_DIR);
+    /// Removes a file that a state or manifest lists. One that names files elsewhere is not ours to follow.
+    fn remove_listed(&self, file: &str) -> Result<()> {
+        let mut parts = Path::new(file).components();
+        match parts.all(|part| matches!(part, Component::Normal(_))) {
+            true => remove(&self.path.join(file)),
+            false => Ok(()),
+        }
+    }
+
+    /// Files of a folder that a killed run finished but had not noted yet: those with our key in their footer.
+    fn unnoted(&self, folder: &str, key: &str) -> Result<Vec<String>> {
+        let dir = self.path.join(folder);
         let Ok(entries) = fs::read_dir(&dir) else {
             return Ok(Vec::new());
         };
@@ -199,13 +240,61 @@ impl RunDir {
         for entry in entries {
             let entry = entry.map_err(|source| Error::io(&dir, "list", source))?;
             let is_ours = Shard::open(&entry.path(), Io::Read)
-                .is_ok_and(|shard| shard.key_value(features::KEY).is_some());
+                .is_ok_and(|shard| shard.key_value(key).is_some());
             if let (true, Ok(name)) = (is_ours, entry.file_name().into_string()) {
-                files.push(format!("{FEATURES_DIR}/{name}"));
+                files.push(format!("{folder}/{name}"));
             }
         }
         Ok(files)
     }
+}
+
+/// Whether a finished run has the job's clusterings, and no others.
+fn has_clusters(manifest: &Manifest, plan: &Plan) -> bool {
+    let wanted = plan.job.clusterings();
+    let wanted = wanted.iter().map(resolved::clustering_identity);
+    wanted.eq(manifest.clusters.iter().map(|entry| entry.identity.clone()))
+}
+
+/// The state that a finished run was left in, to be gone on from: what it made is not made again.
+fn state_of(fresh: State, manifest: Manifest, plan: &Plan) -> State {
+    let output = |path: &str| -> Option<&ManifestOutput> {
+        let mut outputs = manifest.outputs.iter();
+        outputs.find(|output| output.path == path)
+    };
+    let mut state = fresh;
+    state.vocabulary = output(VOCABULARY_FILE).map(|output| output.file.clone());
+    state.learning = Some(manifest.learning.clone()).filter(|learning| !learning.is_null());
+    for (i, (input, shard)) in manifest.inputs.iter().zip(&plan.input.shards).enumerate() {
+        let features = output(&format!("{FEATURES_DIR}/{}.parquet", shard.name));
+        let (Some(counts), Some(features)) = (input.counts, features) else {
+            continue;
+        };
+        let bad_images = manifest.bad_images.iter();
+        let bad_images = bad_images.filter(|bad| bad.file == input.input.path);
+        let file = FeaturesFile {
+            path: features.path.clone(),
+            rows: features.rows,
+            file: features.file.clone(),
+            tally: counts.tally,
+            n_bad: counts.bad_images,
+            bad_list: output(&format!("{BAD_IMAGES_DIR}/{}.jsonl", shard.name)).cloned(),
+            bad_images: bad_images
+                .map(|bad| bad.image.clone())
+                .collect::<Vec<BadImage>>(),
+            input_blake3: input.blake3.clone(),
+        };
+        state.features.insert(i, file);
+    }
+    for entry in &manifest.clusters {
+        if let (Some(file), Some(centroids)) = (output(&entry.file), output(&entry.centroids)) {
+            state.clusters.push(ClusterFiles {
+                entry: entry.clone(),
+                files: [file.clone(), centroids.clone()],
+            });
+        }
+    }
+    state
 }
 
 /// A run that has done nothing yet.
@@ -232,6 +321,7 @@ fn new_state(plan: &Plan) -> Result<State> {
         vocabulary: None,
         learning: None,
         features: std::collections::BTreeMap::new(),
+        clusters: Vec::new(),
     })
 }
 

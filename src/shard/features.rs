@@ -9,7 +9,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, FixedSizeListArray, Float32Array, Int32Array, StringArray};
-use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ArrowWriter;
@@ -18,6 +17,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 
+use super::chunks::Chunks;
 use super::hugging_face::{self, Features};
 use super::vocabulary::created_by;
 use super::whole::{WholeFile, WholeWriter, write_error};
@@ -126,7 +126,8 @@ impl Layout {
     }
 }
 
-fn element() -> Arc<Field> {
+/// What a list of ours holds.
+pub(super) fn element() -> Arc<Field> {
     Arc::new(Field::new("element", DataType::Float32, false))
 }
 
@@ -136,8 +137,7 @@ pub struct FeaturesWriter {
     layout: Layout,
     provenance: String,
     state: State,
-    pending: Vec<RecordBatch>,
-    n_pending: usize,
+    chunks: Chunks,
     n_rows: u64,
 }
 
@@ -161,12 +161,12 @@ pub struct Written {
 impl FeaturesWriter {
     /// Starts a file at `path`; `provenance` goes into its footer.
     pub fn create(path: &Path, layout: Layout, provenance: String) -> Result<FeaturesWriter> {
+        let chunks = Chunks::new(layout.schema(), layout.chunk_rows());
         Ok(FeaturesWriter {
             layout,
             provenance,
             state: State::New(Box::new(WholeWriter::create(path)?)),
-            pending: Vec::new(),
-            n_pending: 0,
+            chunks,
             n_rows: 0,
         })
     }
@@ -175,24 +175,15 @@ impl FeaturesWriter {
     pub fn push(&mut self, rows: Rows) -> Result<()> {
         let batch = self.record_batch(rows);
         self.n_rows += batch.num_rows() as u64;
-        self.n_pending += batch.num_rows();
-        self.pending.push(batch);
-        let chunk_rows = self.layout.chunk_rows();
-        if self.n_pending >= chunk_rows {
-            let all = self.take_pending();
-            let whole = all.num_rows() / chunk_rows * chunk_rows;
-            for start in (0..whole).step_by(chunk_rows) {
-                self.write_chunk(&all.slice(start, chunk_rows))?;
-            }
-            self.n_pending = all.num_rows() - whole;
-            self.pending.push(all.slice(whole, self.n_pending));
+        for chunk in self.chunks.push(batch) {
+            self.write_chunk(&chunk)?;
         }
         Ok(())
     }
 
     /// Ends the file and gives it its name.
     pub fn finish(mut self) -> Result<Written> {
-        let rest = self.take_pending();
+        let rest = self.chunks.rest();
         self.write_chunk(&rest)?;
         let State::Open(writer) = self.state else {
             unreachable!("a chunk opens the file");
@@ -223,15 +214,6 @@ impl FeaturesWriter {
         match RecordBatch::try_new(self.layout.schema(), columns) {
             Ok(batch) => batch,
             Err(error) => unreachable!("features are a table: {error}"),
-        }
-    }
-
-    fn take_pending(&mut self) -> RecordBatch {
-        self.n_pending = 0;
-        let pending = std::mem::take(&mut self.pending);
-        match concat_batches(&self.layout.schema(), &pending) {
-            Ok(batch) => batch,
-            Err(error) => unreachable!("batches of one schema: {error}"),
         }
     }
 

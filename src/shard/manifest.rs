@@ -11,9 +11,13 @@ use serde::{Deserialize, Serialize};
 use super::read::Fingerprint;
 use super::whole::{self, WholeFile};
 use crate::error::{Error, Result};
+use crate::kernel::evaluate::Scores;
 
 /// The folder of features files in a run's directory.
 pub const FEATURES_DIR: &str = "features";
+
+/// The folder of clusters files in a run's directory.
+pub const CLUSTERS_DIR: &str = "clusters";
 
 /// The vocabulary's name in a run's directory.
 pub const VOCABULARY_FILE: &str = "vocabulary.parquet";
@@ -50,6 +54,9 @@ pub struct State {
     pub learning: Option<serde_json::Value>,
     /// Features files that are written, by their shard's place in the input.
     pub features: BTreeMap<usize, FeaturesFile>,
+    /// Clusterings whose files are written, in the order written.
+    #[serde(default)]
+    pub clusters: Vec<ClusterFiles>,
 }
 
 /// An input file as it was when the run began.
@@ -85,6 +92,70 @@ pub struct FeaturesFile {
     pub bad_images: Vec<BadImage>,
     /// BLAKE3 of the input file, in hex.
     pub input_blake3: String,
+}
+
+/// A clustering whose files were written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClusterFiles {
+    /// What it is.
+    pub entry: ClusterEntry,
+    /// The clusters file and the centroids file.
+    pub files: [ManifestOutput; 2],
+}
+
+/// A clustering of whole images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClusterEntry {
+    /// What was clustered: "pixels" or "features".
+    pub of: String,
+    /// Number of clusters; they are numbered from 0 by falling size.
+    pub k: usize,
+    /// The clusters file's path in the run's directory.
+    pub file: String,
+    /// The centroids file's path in the run's directory.
+    pub centroids: String,
+    /// "lloyd" or "mini-batch".
+    pub algorithm: String,
+    /// Restarts that were asked for.
+    pub n_init: usize,
+    /// Height of the images; `None` for features.
+    pub height: Option<u32>,
+    /// Width of the images; `None` for features.
+    pub width: Option<u32>,
+    /// Values in a centroid.
+    pub dimensions: usize,
+    /// Rows that were clustered: all but bad images.
+    pub rows: u64,
+    /// Sum of the squared distances of all rows to their centroids.
+    pub inertia: f64,
+    /// Rows of each cluster.
+    pub counts: Vec<u64>,
+    /// Every restart, as in `learning`: inertias are means a row.
+    pub restarts: serde_json::Value,
+    /// How well clusters agree with labels.
+    pub evaluation: Option<Evaluation>,
+    /// Why there is no evaluation.
+    pub evaluation_note: Option<String>,
+    /// Hash of everything that can change a byte of its files, among runs of one identity.
+    pub identity: String,
+}
+
+/// How well a clustering agrees with labels.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// The label column.
+    pub label: String,
+    /// Rows with a cluster and a label: those that are counted.
+    pub n_labelled: u64,
+    /// Rows with a cluster and without a label.
+    pub n_unlabelled: u64,
+    /// The labels, sorted, as they are shown: numbers by value, then texts by code point; class labels by number.
+    pub labels: Vec<String>,
+    /// For each label, its rows in every cluster.
+    pub confusion: Vec<Vec<u64>>,
+    /// The scores.
+    #[serde(flatten)]
+    pub scores: Scores,
 }
 
 /// A bad image, for the list of them.
@@ -135,6 +206,9 @@ pub struct Manifest {
     pub counts: Counts,
     /// What was learned about learning: inertia, iterations, restarts; `null` with `vocabulary.from`.
     pub learning: serde_json::Value,
+    /// Clusterings, in the job's order.
+    #[serde(default)]
+    pub clusters: Vec<ClusterEntry>,
     /// Bad images, at most [`MAX_REPEATED_BAD`] of each file; the lists in `bad_images/` have all.
     pub bad_images: Vec<ManifestBadImage>,
     /// How it ran: times, memory, threads.
@@ -149,6 +223,19 @@ pub struct ManifestInput {
     pub input: InputState,
     /// BLAKE3 of its bytes, in hex.
     pub blake3: String,
+    /// What was counted in it; older manifests do not say.
+    #[serde(default)]
+    pub counts: Option<InputCounts>,
+}
+
+/// Totals of one input file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputCounts {
+    /// Images, patches, and patches decided by float64.
+    #[serde(flatten)]
+    pub tally: Tally,
+    /// Bad images.
+    pub bad_images: u64,
 }
 
 /// An output file in the manifest.
@@ -265,6 +352,7 @@ mod tests {
             vocabulary: None,
             learning: Some(serde_json::json!({ "inertia": inertia })),
             features: BTreeMap::new(),
+            clusters: Vec::new(),
         };
         state.write(dir.path()).expect("written");
         assert_eq!(State::read(dir.path()).expect("readable"), Some(state));

@@ -1,17 +1,21 @@
 //! Files: everything that knows Parquet. It knows nothing of threads or of the pipeline.
 //!
 //! Reads image shards (format: whatever [`detect`] recognises) and writes what a run leaves: features, vocabulary,
-//! manifest. No file appears under its final name before it is whole; see [`whole`].
+//! clusters, manifest. No file appears under its final name before it is whole; see [`whole`].
 
 pub mod bytes;
+pub mod chunks;
+pub mod clusters;
 pub mod columns;
 pub mod detect;
 pub mod features;
 pub mod hugging_face;
 pub mod images;
 pub mod input;
+pub mod labels;
 pub mod manifest;
 pub mod map;
+pub mod pairs;
 pub mod read;
 pub mod spill;
 pub mod vocabulary;

@@ -75,18 +75,30 @@ pub fn write(path: &Path, vocabulary: &Vocabulary, job: &serde_json::Value) -> R
         inertia_per_patch: vocabulary.inertia_per_patch(),
         job: job.clone(),
     };
+    let header = serde_json::to_string(&header).unwrap_or_default();
+    write_centroids(
+        path,
+        vocabulary,
+        "word",
+        KeyValue::new(KEY.to_owned(), header),
+    )
+}
+
+/// Writes centroids with what they stood for, a row each; their numbers stand in the column `name`, and `key_value`
+/// says in the footer what they are.
+pub(super) fn write_centroids(
+    path: &Path,
+    vocabulary: &Vocabulary,
+    name: &str,
+    key_value: KeyValue,
+) -> Result<WholeFile> {
     let mut features = Features::default();
-    for (column, dtype) in [
-        ("word", "int32"),
-        ("count", "int64"),
-        ("inertia", "float64"),
-    ] {
+    for (column, dtype) in [(name, "int32"), ("count", "int64"), ("inertia", "float64")] {
         features.insert(column, hugging_face::value_feature(dtype));
     }
     features.insert("centroid", hugging_face::vector_feature(vocabulary.d()));
-    let header = serde_json::to_string(&header).unwrap_or_default();
     let key_values = vec![
-        KeyValue::new(KEY.to_owned(), header),
+        key_value,
         KeyValue::new(hugging_face::KEY.to_owned(), features.to_text()),
     ];
     let properties = WriterProperties::builder()
@@ -99,7 +111,7 @@ pub fn write(path: &Path, vocabulary: &Vocabulary, job: &serde_json::Value) -> R
 
     let file = WholeWriter::create(path)?;
     let failed = |error| write_error(path, error);
-    let batch = record_batch(vocabulary);
+    let batch = record_batch(vocabulary, name);
     let schema = with_metadata(&batch.schema(), &key_values);
     let mut writer = ArrowWriter::try_new(file, schema, Some(properties)).map_err(failed)?;
     writer.write(&batch).map_err(failed)?;
@@ -111,7 +123,7 @@ pub fn created_by() -> String {
     format!("bovw {}", env!("CARGO_PKG_VERSION"))
 }
 
-fn record_batch(vocabulary: &Vocabulary) -> RecordBatch {
+fn record_batch(vocabulary: &Vocabulary, name: &str) -> RecordBatch {
     let d = i32::try_from(vocabulary.d()).unwrap_or(i32::MAX);
     let words: Int32Array = (0..vocabulary.k()).map(|word| word as i32).collect();
     let counts: Int64Array = vocabulary
@@ -123,7 +135,7 @@ fn record_batch(vocabulary: &Vocabulary) -> RecordBatch {
     let centroids = Float32Array::from(vocabulary.centroids.clone());
     let centroids = FixedSizeListArray::new(Arc::clone(&item), d, Arc::new(centroids), None);
     let schema = Schema::new(vec![
-        Field::new("word", DataType::Int32, false),
+        Field::new(name, DataType::Int32, false),
         Field::new("count", DataType::Int64, false),
         Field::new("inertia", DataType::Float64, false),
         Field::new("centroid", DataType::FixedSizeList(item, d), false),

@@ -3,15 +3,21 @@
 //! ```text
 //! learn      source -> decode -> sample    -> gather, k-means
 //! featurize  source -> decode -> featurize -> sink
+//! cluster    source -> decode -> whole     -> gather, k-means   (of pixels; of features: rows -> whole -> gather)
+//!            rows   -> label  -> measure   -> sink
 //! ```
 //!
-//! Edges carry: [`source::RowBatch`], [`decode::ImageBatch`], then [`sample::SampleBatch`] or
-//! [`featurize::FeatureBatch`].
+//! Edges carry: [`source::RowBatch`], [`decode::ImageBatch`], then [`sample::SampleBatch`],
+//! [`featurize::FeatureBatch`] or [`whole::WholeBatch`]; and [`rows::FeatureRows`], then [`label::LabelledRows`].
 
+pub mod contingency;
 pub mod decode;
 pub mod featurize;
 pub mod gather;
 pub mod kmeans;
+pub mod label;
+pub mod rows;
 pub mod sample;
 pub mod sink;
 pub mod source;
+pub mod whole;

@@ -15,6 +15,16 @@ pub enum Algorithm {
     Lloyd,
 }
 
+impl Algorithm {
+    /// Its name in job files and manifests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Algorithm::MiniBatch => "mini-batch",
+            Algorithm::Lloyd => "lloyd",
+        }
+    }
+}
+
 /// How the first words are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Init {
