@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bovw::kernel::grid::{Grid, PatchShape};
 use bovw::kernel::image::PixelsRef;
 use bovw::kernel::kmeans::{Algorithm, Init, KMeansParams};
+use bovw::kernel::nearest::Simd;
 use bovw::kernel::normalize::{Normalize, Scaling};
 use bovw::kernel::rng::hash;
 use bovw::kernel::sample::{IndexEntry, Record, SampleView};
@@ -75,7 +76,15 @@ fn peak(images: u64, params: &KMeansParams) -> usize {
     };
     let before = LIVE.load(Ordering::Relaxed);
     PEAK.store(before, Ordering::Relaxed);
-    learn(&view, preparation, params, 2, &Watch::SILENT).expect("learns");
+    learn(
+        &view,
+        preparation,
+        params,
+        2,
+        Simd::detect(),
+        &Watch::SILENT,
+    )
+    .expect("learns");
     PEAK.load(Ordering::Relaxed) - before
 }
 

@@ -46,7 +46,7 @@ fn to_json(plan: &Plan) -> serde_json::Value {
             }))
         }).collect::<Vec<_>>(),
         "memory": plan.memory,
-        "simd": format!("{:?}", plan.simd).to_lowercase(),
+        "simd": plan.simd.name(),
     })
 }
 
@@ -176,7 +176,7 @@ fn featurize_rows(plan: &Plan) -> Vec<(String, String)> {
         row(
             "workers",
             format!(
-                "{} for decode and for featurize each, {:?} kernel",
+                "{} for decode and for featurize each, {} kernel",
                 plan.job.run.threads, plan.simd
             )
             .to_lowercase(),

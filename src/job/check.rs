@@ -22,6 +22,7 @@ use super::{
 use crate::error::{Error, Result};
 use crate::kernel::grid::PatchShape;
 use crate::kernel::kmeans::{Algorithm, DEFAULT_TOL, Init, KMeansParams};
+use crate::kernel::nearest::Simd;
 use crate::kernel::normalize::Normalize;
 use crate::kernel::vocabulary::Preparation;
 
@@ -487,6 +488,7 @@ fn check_run(table: &RunTable) -> Result<Run> {
             &[],
         )?,
     };
+    let simd = check_simd(table)?;
     let threads = match whole("run.threads", table.threads, 0, 0, MAX_THREADS)? {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads as usize,
@@ -496,7 +498,33 @@ fn check_run(table: &RunTable) -> Result<Run> {
         threads,
         memory_bytes: check_memory(table.memory.as_ref())?,
         io,
+        simd: simd.unwrap_or_else(Simd::detect),
+        is_simd_chosen: simd.is_some(),
     })
+}
+
+/// The instruction set that is asked for, if it is one that this machine has.
+fn check_simd(table: &RunTable) -> Result<Option<Simd>> {
+    const KEY: &str = "run.simd";
+    let Some(name) = table.simd.as_deref() else {
+        return Ok(None);
+    };
+    let mut choices = vec![("auto", None)];
+    choices.extend(Simd::ALL.map(|simd| (simd.name(), Some(simd))));
+    match choose(KEY, name, &choices, &[])? {
+        Some(simd) if !simd.is_available() => {
+            let available: Vec<&str> = Simd::available().map(Simd::name).collect();
+            Err(Error::setting(
+                KEY,
+                format!("this machine does not have \"{simd}\""),
+                format!(
+                    "leave it out, or choose one that it has: {}",
+                    available.join(", ")
+                ),
+            ))
+        }
+        simd => Ok(simd),
+    }
 }
 
 fn check_memory(memory: Option<&Memory>) -> Result<u64> {

@@ -164,6 +164,8 @@ table! {
         memory: Memory,
         /// "auto", "mmap" or "read".
         io: String,
+        /// "auto", or the instruction set of the nearest-word search.
+        simd: String,
     }
 }
 

@@ -133,6 +133,7 @@ pub(super) const TABLES: [TableKeys; 8] = [
             ("threads", Kind::Whole),
             ("memory", Kind::Memory),
             ("io", Kind::Text),
+            ("simd", Kind::Text),
         ],
     },
 ];

@@ -23,6 +23,7 @@ pub use file::{
 };
 
 use crate::kernel::kmeans::{Algorithm, KMeansParams};
+use crate::kernel::nearest::Simd;
 use crate::kernel::vocabulary::Preparation;
 
 /// A checked job. Paths are absolute or relative to the working directory, never to the job file.
@@ -185,6 +186,10 @@ pub struct Run {
     pub memory_bytes: u64,
     /// How shards are read.
     pub io: Io,
+    /// The instruction set of the nearest-word search; this machine has it.
+    pub simd: Simd,
+    /// Whether the job named it.
+    pub is_simd_chosen: bool,
 }
 
 /// How shards are read.

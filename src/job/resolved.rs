@@ -24,7 +24,7 @@ use crate::kernel::normalize::Normalize;
 const NOT_IDENTITY: [(&str, &[&str]); 3] = [
     ("input", &["max_bad"]),
     ("output", &["dir"]),
-    ("run", &["threads", "memory", "io"]),
+    ("run", &["threads", "memory", "io", "simd"]),
 ];
 
 /// The tables that are made of features and inputs, and change none of them; each clustering has an identity of its own.
@@ -226,6 +226,11 @@ fn run_table(run: &Run) -> RunTable {
             Io::Auto => "auto",
             Io::Mmap => "mmap",
             Io::Read => "read",
+        }),
+        // The machine's best is no choice of the job's.
+        simd: text(match run.is_simd_chosen {
+            true => run.simd.name(),
+            false => "auto",
         }),
     }
 }

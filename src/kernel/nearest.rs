@@ -14,6 +14,7 @@ mod band;
 mod decide;
 mod float;
 mod isa;
+mod long;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod simd;
@@ -191,6 +192,27 @@ pub struct Repeat {
 }
 
 impl Found<'_> {
+    /// The word of each of `patches`, the ones that were searched, in their order.
+    pub fn each<'a>(&'a self, patches: &'a Patches<'_>) -> impl Iterator<Item = u32> + 'a {
+        let mut searched = self.offsets.iter().zip(self.labels).peekable();
+        patches.offsets().map(move |offset| {
+            if let Some((_, &label)) = searched.next_if(|(at, _)| **at == offset) {
+                return label;
+            }
+            let is_same = |repeat: &&Repeat| match patches.pixels {
+                PixelsRef::U8(pixels) if !patches.scaling.is_blank() => {
+                    repeat.pixel == pixels[offset as usize]
+                }
+                // Only blank images of floats repeat patches.
+                _ => true,
+            };
+            match self.repeats.iter().find(is_same) {
+                Some(repeat) => repeat.label,
+                None => unreachable!("a patch is searched, or repeats one that was"),
+            }
+        })
+    }
+
     /// Adds the patches of each word to `counts`, `k` long.
     pub fn count_into(&self, counts: &mut [u32]) {
         for &label in self.labels {

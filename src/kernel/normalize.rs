@@ -57,7 +57,12 @@ fn of_u8(pixels: &[u8]) -> Scaling {
     // So many squares of bytes fit 32 bits.
     for pixels in pixels.chunks(1 << 16) {
         sum += u64::from(pixels.iter().map(|&p| u32::from(p)).sum::<u32>());
-        squares += u64::from(pixels.iter().map(|&p| u32::from(p) * u32::from(p)).sum::<u32>());
+        squares += u64::from(
+            pixels
+                .iter()
+                .map(|&p| u32::from(p) * u32::from(p))
+                .sum::<u32>(),
+        );
     }
     // n^2 times the variance is a whole number, so it is 0 exactly for a blank image.
     let spread = n * u128::from(squares) - u128::from(sum) * u128::from(sum);

@@ -2,9 +2,6 @@
 //!
 //! Only the bits; what a patch is, and whether it fits there, is the caller's to know.
 
-/// Words that are searched together: what a search holds does not grow with the image.
-pub const SPAN_WORDS: usize = 256;
-
 /// Sets the bits of `offsets`; `words` is long enough for the largest.
 pub fn mark(offsets: &[u32], words: &mut [u64]) {
     for &offset in offsets {

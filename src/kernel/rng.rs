@@ -87,9 +87,9 @@ mod tests {
     #[test]
     fn streams_of_other_purposes_and_indices_differ() {
         let first = |purpose, index| Stream::new(0, purpose, index).next_u64();
-        assert_eq!(first(Purpose::Batches, 3), first(Purpose::Batches, 3));
-        assert_ne!(first(Purpose::Batches, 3), first(Purpose::Batches, 4));
-        assert_ne!(first(Purpose::Batches, 3), first(Purpose::Reseed, 3));
+        assert_eq!(first(Purpose::Parts, 3), first(Purpose::Parts, 3));
+        assert_ne!(first(Purpose::Parts, 3), first(Purpose::Parts, 4));
+        assert_ne!(first(Purpose::Parts, 3), first(Purpose::Reseed, 3));
     }
 
     #[test]

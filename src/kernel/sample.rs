@@ -8,10 +8,13 @@
 use super::grid::PatchShape;
 use super::image::PixelsRef;
 use super::normalize::Scaling;
-use super::positions::{self, SPAN_WORDS};
+use super::positions;
 
 /// A block is closed at so many patches; the last word of its positions may add 63 more.
 pub const BLOCK_PATCHES: usize = 1024;
+
+/// Words of positions in a block at most, unless a single patch needs more: 32 whole images of 1000 pixels.
+const BLOCK_WORDS: usize = 512;
 
 /// The patches drawn from one image, as they enter the sample.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -117,7 +120,11 @@ impl Record<'_> {
         words.push(self.scaling.scale.to_bits());
         words.push(u64::from(self.row_stride) | (blocks.len() as u64) << 32);
         words.push(self.pixels.len() as u64 | kind << 63);
-        words.extend(blocks.iter().map(|&(word, before)| word as u64 | (before as u64) << 32));
+        words.extend(
+            blocks
+                .iter()
+                .map(|&(word, before)| word as u64 | (before as u64) << 32),
+        );
         words.push(n_words as u64 | (self.offsets.len() as u64) << 32);
         words.extend_from_slice(&positions);
         append_bytes(bytes, words);
@@ -132,7 +139,7 @@ fn blocks(positions: &[u64]) -> Vec<(usize, usize)> {
     let mut blocks = Vec::new();
     let (mut first, mut n, mut before) = (0, 0, 0);
     for (at, word) in positions.iter().enumerate() {
-        if n > 0 && (n >= BLOCK_PATCHES || at - first >= SPAN_WORDS) {
+        if n > 0 && (n >= BLOCK_PATCHES || at - first >= BLOCK_WORDS) {
             blocks.push((first, before));
             (first, before, n) = (at, before + n, 0);
         }
@@ -264,6 +271,14 @@ impl<'a> SampleView<'a> {
         let (first_word, before) = layout.block_start(block);
         let offset = positions::nth(&layout.positions[first_word..], within - before);
         (layout.patches(), first_word as u32 * 64 + offset)
+    }
+
+    /// The block that holds patch `patch` of the whole sample.
+    pub fn block_of(&self, patch: u64) -> u64 {
+        debug_assert!(patch < self.n_patches());
+        let at = self.index.partition_point(|entry| entry.patch <= patch) - 1;
+        let entry = self.index[at];
+        entry.block + self.layout(at).find_block((patch - entry.patch) as usize) as u64
     }
 
     fn layout(&self, index: usize) -> Layout<'a> {

@@ -280,6 +280,7 @@ impl Clusterer<'_> {
                 preparation,
                 params,
                 self.plan.job.run.threads,
+                self.plan.simd,
                 &watch,
             )
         });
@@ -311,8 +312,7 @@ impl Clusterer<'_> {
         let (plan, watch) = (self.plan, self.watch);
         watch.progress.enter(Phase::Labelling);
         let view = sample.view();
-        let (k, d) = (centroids.k(), centroids.d());
-        let words = Words::new(&centroids.centroids, k, d, plan.simd);
+        let words = Words::new(&centroids.centroids, view.patch(), plan.simd);
         let layout = &self.clusters.layout;
         let side = layout.side.fields().iter();
         let columns = side.map(|field| field.name().clone()).collect();

@@ -111,13 +111,14 @@ impl ClusterPlan {
         };
         let mut needs = ClusterNeeds::default();
         for clustering in &self.clusterings {
-            let (k, d) = (clustering.params.k, self.shape(clustering.of).len());
-            let kmeans_bytes = kmeans::heap_bytes(k, d, &clustering.params, threads);
+            let (k, shape) = (clustering.params.k, self.shape(clustering.of));
+            let d = shape.len();
+            let kmeans_bytes = kmeans::heap_bytes(k, shape, &clustering.params, threads);
             // The centroids, and what writing them takes.
             let centroids_bytes = 4 * (k * d * size_of::<f32>() + k * 16) as u64;
             let label_bytes = centroids_bytes
-                + Words::heap_bytes(k, d)
-                + threads as u64 * workers_bytes(k, d)
+                + Words::heap_bytes(k, shape)
+                + threads as u64 * workers_bytes(k, shape)
                 + self.layout.writer_bytes(n_rows)
                 + Contingency::heap_bytes(n_labels, k);
             needs = ClusterNeeds {

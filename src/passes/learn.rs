@@ -53,6 +53,7 @@ pub fn learn(plan: &Plan, params: &KMeansParams, dir: &Path, watch: Watch<'_>) -
             plan.job.preparation,
             params,
             plan.job.run.threads,
+            plan.simd,
             &kmeans::Watch {
                 progress: &|at| tell(at, stats, watch.progress),
                 stop: &|| watch.interrupt.load(Relaxed),

@@ -86,7 +86,9 @@ impl MemoryPlan {
         let (k, patch) = (needs.k, job.preparation.patch);
         let threads = job.run.threads as u64;
         let kmeans_bytes = match &job.vocabulary {
-            VocabularySource::Learn(params) => kmeans::heap_bytes(k, patch, params, job.run.threads),
+            VocabularySource::Learn(params) => {
+                kmeans::heap_bytes(k, patch, params, job.run.threads)
+            }
             VocabularySource::From(_) => 0,
         };
         let is_learned = kmeans_bytes > 0;

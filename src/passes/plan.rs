@@ -101,7 +101,7 @@ impl Plan {
             clusters,
             memory,
             limits,
-            simd: Simd::detect(),
+            simd: job.run.simd,
         })
     }
 

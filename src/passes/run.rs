@@ -79,7 +79,7 @@ pub fn run(job: &Job, fresh: bool, watch: Watch<'_>) -> Result<Outcome> {
         "featurize_seconds": featurize_seconds,
         "cluster_seconds": cluster_seconds,
         "threads": job.run.threads,
-        "simd": format!("{:?}", plan.simd).to_lowercase(),
+        "simd": plan.simd.name(),
         "stages": stage_timings(watch),
         "memory": plan.memory,
     });

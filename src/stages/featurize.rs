@@ -11,7 +11,6 @@ use crate::kernel::grid::{Grid, PatchShape};
 use crate::kernel::image::Image;
 use crate::kernel::nearest::{self, Scratch, Words};
 use crate::kernel::normalize::Scaling;
-use crate::kernel::positions::SPAN_WORDS;
 use crate::kernel::sample::Patches;
 use crate::kernel::vocabulary::Preparation;
 use crate::shard::features::Rows;
@@ -34,7 +33,7 @@ pub struct FeatureBatch {
 }
 
 /// First pixels of the patches of an image that are searched at once: what a worker holds does not grow with the image.
-const STRIP_PIXELS: usize = 64 * SPAN_WORDS;
+const STRIP_PIXELS: usize = 1 << 14;
 
 /// Heap bytes of a worker's scratch, positions and counts.
 pub fn worker_bytes(k: usize, patch: PatchShape) -> u64 {

@@ -90,25 +90,11 @@ pub struct Learned {
     pub restarts: Vec<RestartLog>,
 }
 
-/// Learns `params.k` words from `sample` with `threads` threads.
+/// Learns `params.k` words from `sample` with `threads` threads, and the instructions of `simd`; neither changes a byte.
 ///
 /// # Errors
 /// [`Error::Setting`] where the sample has fewer patches, or fewer different ones, than `k`; [`Error::Interrupted`].
 pub fn learn(
-    sample: &SampleView<'_>,
-    preparation: Preparation,
-    params: &KMeansParams,
-    threads: usize,
-    watch: &Watch<'_>,
-) -> Result<Learned> {
-    learn_with(sample, preparation, params, threads, Simd::detect(), watch)
-}
-
-/// [`learn`] with a chosen instruction set, which changes the time and nothing else.
-///
-/// # Errors
-/// As [`learn`].
-pub fn learn_with(
     sample: &SampleView<'_>,
     preparation: Preparation,
     params: &KMeansParams,
@@ -233,12 +219,7 @@ impl Training<'_> {
     }
 
     /// The rest of the best restart.
-    fn train(
-        &self,
-        restart: usize,
-        centroids: &mut Vec<f32>,
-        log: &mut RestartLog,
-    ) -> Result<()> {
+    fn train(&self, restart: usize, centroids: &mut Vec<f32>, log: &mut RestartLog) -> Result<()> {
         match self.params.algorithm {
             Algorithm::Lloyd => self.lloyd(restart, centroids, log),
             Algorithm::MiniBatch => self.mini_batch(restart, centroids, log),

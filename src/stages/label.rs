@@ -9,9 +9,10 @@ use arrow::record_batch::RecordBatch;
 use super::contingency::Contingency;
 use super::rows::{FeatureRows, other_file};
 use crate::error::Result;
+use crate::kernel::grid::PatchShape;
 use crate::kernel::kmeans::values::ValueReader;
 use crate::kernel::naive::distance2;
-use crate::kernel::nearest::{Scratch, Words, nearest};
+use crate::kernel::nearest::{Scratch, Words, search};
 use crate::kernel::sample::{BLOCK_PATCHES, SampleView};
 use crate::kernel::vocabulary::Vocabulary;
 use crate::shard::clusters::{ClusterRows, ClustersLayout, ClustersWriter};
@@ -56,19 +57,13 @@ impl<'a> Labeller<'a> {
         let mut clusters = Vec::with_capacity(rows.n_good());
         while rows.first_good + (clusters.len() as u64) < end {
             let next = rows.first_good + clusters.len() as u64;
-            let (block, first) = self.sample.find_patch(next);
-            let mut record = self.sample.block(block).record;
-            let last = record.offsets.len().min(first + (end - next) as usize);
-            record.offsets = &record.offsets[first..last];
-            let patch = self.sample.patch();
-            nearest(
-                self.words,
-                patch,
-                &record,
-                &mut self.scratch,
-                &mut self.labels,
-            );
-            clusters.extend_from_slice(&self.labels);
+            let block = self.sample.block(self.sample.block_of(next));
+            let found = search(self.words, &block.patches, &mut self.scratch);
+            self.labels.clear();
+            self.labels.extend(found.each(&block.patches));
+            let first = (next - block.first_patch) as usize;
+            let last = self.labels.len().min(first + (end - next) as usize);
+            clusters.extend_from_slice(&self.labels[first..last]);
         }
         Ok(LabelledRows {
             rows,
@@ -112,9 +107,10 @@ impl<'a> Measurer<'a> {
     }
 }
 
-/// Heap bytes of a worker of each kind, for `k` clusters of `d` values.
-pub fn workers_bytes(k: usize, d: usize) -> u64 {
-    Scratch::heap_bytes(k, d) + (BLOCK_PATCHES * 4 + d * 8 + 256 * 8) as u64
+/// Heap bytes of a worker of each kind, for `k` clusters of images of `shape`.
+pub fn workers_bytes(k: usize, shape: PatchShape) -> u64 {
+    let n_patches = BLOCK_PATCHES + 64;
+    Scratch::heap_bytes(k, shape, n_patches) + (n_patches * 4 + shape.len() * 8 + 256 * 8) as u64
 }
 
 /// Which labels clusters are held against.

@@ -1,7 +1,7 @@
 //! Whole: images, or their vectors, as single patches, gathered for k-means end to end.
 //!
-//! The kernel searches up to 32 patches of one record together, so up to 32 whole images are put into a record. Which
-//! they are depends on the rows alone, never on batches. Bad images are left out; all others must have one size.
+//! The kernel searches up to 32 patches of one record together, so 32 whole images are put into a record. Which they are
+//! depends on the rows alone, never on batches. Bad images are left out; all others must have one size.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -16,12 +16,15 @@ use crate::kernel::grid::PatchShape;
 use crate::kernel::image::{Image, Pixels, PixelsRef};
 use crate::kernel::kmeans::values::ValueReader;
 use crate::kernel::normalize::{Normalize, Scaling};
-use crate::kernel::sample::{BLOCK_PATCHES, Record, SampleView};
+use crate::kernel::sample::{Record, SampleView};
 use crate::shard::input::InputSet;
 use crate::shard::spill::{Sample, SampleWriter};
 
+/// Images in a record.
+const GROUP_IMAGES: usize = 32;
+
 /// Most values of an image: offsets in a record are 32-bit numbers.
-pub const MAX_VALUES: usize = u32::MAX as usize / BLOCK_PATCHES;
+pub const MAX_VALUES: usize = u32::MAX as usize / GROUP_IMAGES;
 
 /// The good images of a batch, or their vectors as images of one row.
 #[derive(Debug)]
@@ -97,7 +100,7 @@ impl<'a> WholeGather<'a> {
     /// Upper bound on the heap bytes of a group of images of `d` values, and of its way into the sample.
     pub fn group_bytes(d: usize) -> u64 {
         // The group, the record that is made of it, and that record's vector while it grows.
-        4 * (BLOCK_PATCHES * d * size_of::<f32>()) as u64
+        4 * (GROUP_IMAGES * d * size_of::<f32>()) as u64
     }
 
     /// Adds a batch.
@@ -108,7 +111,7 @@ impl<'a> WholeGather<'a> {
                 return Err(other_size(place, &image, self.shape));
             }
             self.group.push(image.pixels);
-            if self.group.n == BLOCK_PATCHES {
+            if self.group.n == GROUP_IMAGES {
                 self.flush()?;
             }
         }

@@ -122,7 +122,13 @@ mod tests {
             };
             patches.iter().map(|patch| f64::from(least(patch))).sum()
         };
-        let costs = removal_costs(&panels_of(&patches), patches.len(), 2, words.as_flattened());
+        let costs = removal_costs(
+            &panels_of(&patches),
+            patches.len(),
+            2,
+            words.as_flattened(),
+            Simd::detect(),
+        );
         for (j, cost) in costs.iter().enumerate() {
             let without: Vec<[f32; 2]> = (0..4).filter(|&i| i != j).map(|i| words[i]).collect();
             let grown = inertia(&without) - inertia(&words);

@@ -162,7 +162,11 @@ impl Sums {
                 continue;
             }
             scratch.reader.read(patches, offset, &mut scratch.values);
-            self.squares[label] += scratch.values.iter().map(|value| value * value).sum::<f64>();
+            self.squares[label] += scratch
+                .values
+                .iter()
+                .map(|value| value * value)
+                .sum::<f64>();
             let rows = self.values[label * layout.word()..].chunks_exact_mut(layout.row);
             for (sums, values) in rows.zip(scratch.values.chunks_exact(layout.width)) {
                 for (col, value) in values.iter().enumerate() {

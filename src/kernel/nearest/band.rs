@@ -18,6 +18,8 @@ pub(super) struct Band {
     pixels: Vec<u8>,
     // Pixel i in the low half, pixel i + 1 in the high half.
     pairs: Vec<u32>,
+    // Pixels as 16 bits.
+    values: Vec<u16>,
     // Bit i: a patch at pixel i is one value all over.
     constant: Vec<u64>,
     below: Vec<u64>,
@@ -26,7 +28,7 @@ pub(super) struct Band {
 impl Band {
     /// Upper bound on its heap bytes: pixels and what may be read past them, pairs, bits.
     pub(super) const HEAP_BYTES: u64 =
-        (5 * (MAX_PIXELS + 64 + PADDING) + 2 * (MAX_PIXELS / 64 + 1) * 8) as u64;
+        (7 * (MAX_PIXELS + 64 + PADDING) + 2 * (MAX_PIXELS / 64 + 1) * 8) as u64;
 
     /// Takes `pixels`, in rows of `row_stride`, for `n_words` words of positions.
     #[inline(always)]
@@ -38,18 +40,41 @@ impl Band {
         patch: PatchShape,
         n_words: usize,
     ) {
-        let padded = pixels.len().next_multiple_of(64) + PADDING;
-        self.pixels.clear();
-        self.pixels.reserve_exact(padded);
-        self.pixels.extend_from_slice(pixels);
-        self.pixels.resize(padded, 0);
-        self.pairs.reserve_exact(padded.saturating_sub(self.pairs.len()));
+        let padded = self.pad(pixels);
+        self.pairs
+            .reserve_exact(padded.saturating_sub(self.pairs.len()));
         self.pairs.resize(padded, 0);
         let ends = self.pixels[1..].iter();
         for ((pair, &first), &second) in self.pairs.iter_mut().zip(&self.pixels).zip(ends) {
             *pair = u32::from(first) | u32::from(second) << 16;
         }
         self.find_constant(isa, row_stride, patch, n_words);
+    }
+
+    /// Takes `pixels`, of which only [`Band::values`] are wanted.
+    #[inline(always)]
+    pub(super) fn fill_values(&mut self, pixels: &[u8]) {
+        let padded = self.pad(pixels);
+        self.values.clear();
+        self.values.reserve_exact(padded);
+        self.values
+            .extend(self.pixels.iter().map(|&pixel| u16::from(pixel)));
+    }
+
+    /// Copies the pixels, zeros after them; how many there are now.
+    #[inline(always)]
+    fn pad(&mut self, pixels: &[u8]) -> usize {
+        let padded = pixels.len().next_multiple_of(64) + PADDING;
+        self.pixels.clear();
+        self.pixels.reserve_exact(padded);
+        self.pixels.extend_from_slice(pixels);
+        self.pixels.resize(padded, 0);
+        padded
+    }
+
+    /// The pixels as 16 bits, and zeros after them.
+    pub(super) fn values(&self) -> &[u16] {
+        &self.values
     }
 
     /// The pixels, and zeros after them.
@@ -102,7 +127,10 @@ fn equal_to<I: Isa>(isa: I, pixels: &[u8], n_bits: usize, step: usize, bits: &mu
     bits.clear();
     bits.reserve_exact(n_bits / 64);
     bits.resize(n_bits / 64, 0);
-    let (here, there) = (pixels.as_chunks::<64>().0, &pixels[step.min(pixels.len())..]);
+    let (here, there) = (
+        pixels.as_chunks::<64>().0,
+        &pixels[step.min(pixels.len())..],
+    );
     for ((bits, here), there) in bits.iter_mut().zip(here).zip(there.as_chunks::<64>().0) {
         *bits = isa.equal_bits(here, there);
     }

@@ -46,7 +46,9 @@ pub(super) fn search(words: &Words, patches: &Patches<'_>, scratch: &mut Scratch
     scratch.labels.resize(scratch.offsets.len(), 0);
     scratch.float_panel.resize((words.d() + 1) * LANES, 0.0);
     match patches.pixels {
-        PixelsRef::U8(pixels) => ImagePatches::new(words, patches, 0.0, pixels).search(words, scratch),
+        PixelsRef::U8(pixels) => {
+            ImagePatches::new(words, patches, 0.0, pixels).search(words, scratch)
+        }
         PixelsRef::F32(pixels) => {
             let shift = patches.scaling.centre as f32;
             ImagePatches::new(words, patches, shift, pixels).search(words, scratch)

@@ -3,6 +3,7 @@
 //! This is the safe twin of the implementations in [`super::x86`] and [`super::neon`]: all give the same numbers, bit for
 //! bit, because all of them are whole.
 
+use super::long::{LongWords, score_long};
 use super::whole::{Best, ROW, score};
 
 /// An instruction set: vectors of `LANES` i32, and a few operations on them. A value of the type is the proof that the
@@ -19,12 +20,16 @@ pub(super) trait Isa: Copy {
     fn splat(self, value: i32) -> Self::Vector;
     /// Lanes `at..at + LANES` of a panel's row.
     fn load(self, row: &[u32; ROW], at: usize) -> Self::Vector;
+    /// `LANES` pairs of neighbours, from `from[at]` on.
+    fn load_pairs(self, from: &[u16], at: usize) -> Self::Vector;
     /// Writes a vector to `to[at..at + LANES]`.
     fn store(self, vector: Self::Vector, to: &mut [i32; super::LANES], at: usize);
     /// Sums that start at `bias`.
     fn start(self, bias: i32) -> Self::Sums;
     /// Adds, in each lane, the products of both i16 halves; wraps.
     fn dot(self, sums: Self::Sums, a: Self::Vector, b: Self::Vector) -> Self::Sums;
+    /// The sum of all lanes; wraps.
+    fn total(self, sums: Self::Sums) -> i32;
     /// The sums.
     fn finish(self, sums: Self::Sums) -> Self::Vector;
     /// The smaller, lane by lane.
@@ -45,6 +50,8 @@ pub(super) trait Isa: Copy {
     fn equal_bits(self, a: &[u8; 64], b: &[u8; 64]) -> u64;
     /// [`score`], compiled for this instruction set.
     fn score(self, panel: &[[u32; ROW]], words: &[[u32; 8]], bias: &[i32]) -> Best;
+    /// [`score_long`], compiled for this instruction set.
+    fn score_long(self, long: &LongWords, values: &[u16], offsets: &[u32], bias: &[i32]) -> Best;
 }
 
 /// Plain Rust, for whatever the target guarantees.
@@ -67,6 +74,14 @@ impl Isa for Plain {
     }
 
     #[inline(always)]
+    fn load_pairs(self, from: &[u16], at: usize) -> [i32; 8] {
+        let values = &from[at..at + 16];
+        std::array::from_fn(|lane| {
+            i32::from(values[2 * lane]) | i32::from(values[2 * lane + 1]) << 16
+        })
+    }
+
+    #[inline(always)]
     fn store(self, vector: [i32; 8], to: &mut [i32; super::LANES], at: usize) {
         to[at..at + 8].copy_from_slice(&vector);
     }
@@ -84,6 +99,12 @@ impl Isa for Plain {
             let high = (a >> 16) * (b >> 16);
             sums[lane].wrapping_add(low.wrapping_add(high))
         })
+    }
+
+    #[inline(always)]
+    fn total(self, sums: [i32; 8]) -> i32 {
+        sums.iter()
+            .fold(0, |total: i32, &sum| total.wrapping_add(sum))
     }
 
     #[inline(always)]
@@ -135,5 +156,10 @@ impl Isa for Plain {
     #[inline(never)]
     fn score(self, panel: &[[u32; ROW]], words: &[[u32; 8]], bias: &[i32]) -> Best {
         score::<Self, 1, 4>(self, panel, words, bias)
+    }
+
+    #[inline(never)]
+    fn score_long(self, long: &LongWords, values: &[u16], offsets: &[u32], bias: &[i32]) -> Best {
+        score_long::<Self, 1, 4>(self, long, values, offsets, bias)
     }
 }

@@ -8,6 +8,7 @@
 use std::arch::aarch64::*;
 
 use super::isa::{Isa, Plain};
+use super::long::{LongWords, score_long};
 use super::whole::{Best, ROW, score};
 
 /// NEON: products of the lower and of the upper patches' pairs, added up at the end.
@@ -31,6 +32,13 @@ impl Isa for Neon {
         let lanes = &row[at..at + 4];
         // SAFETY: the target has NEON; `lanes` is 16 bytes.
         unsafe { vreinterpretq_s32_u32(vld1q_u32(lanes.as_ptr())) }
+    }
+
+    #[inline(always)]
+    fn load_pairs(self, from: &[u16], at: usize) -> int32x4_t {
+        let values = &from[at..at + 8];
+        // SAFETY: the target has NEON; `values` is 16 bytes.
+        unsafe { vreinterpretq_s32_u16(vld1q_u16(values.as_ptr())) }
     }
 
     #[inline(always)]
@@ -63,6 +71,12 @@ impl Isa for Neon {
                 vmlal_high_s16(sums.1, a, b),
             )
         }
+    }
+
+    #[inline(always)]
+    fn total(self, sums: (int32x4_t, int32x4_t)) -> i32 {
+        // SAFETY: the target has NEON.
+        unsafe { vaddvq_s32(vaddq_s32(sums.0, sums.1)) }
     }
 
     #[inline(always)]
@@ -108,5 +122,10 @@ impl Isa for Neon {
     #[inline(never)]
     fn score(self, panel: &[[u32; ROW]], words: &[[u32; 8]], bias: &[i32]) -> Best {
         score::<Neon, 2, 4>(self, panel, words, bias)
+    }
+
+    #[inline(never)]
+    fn score_long(self, long: &LongWords, values: &[u16], offsets: &[u32], bias: &[i32]) -> Best {
+        score_long::<Neon, 2, 4>(self, long, values, offsets, bias)
     }
 }

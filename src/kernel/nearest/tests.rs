@@ -32,7 +32,10 @@ fn check(case: &Case) -> u64 {
         pixels,
         &case.offsets,
     );
-    let n_words = case.offsets.last().map_or(0, |&last| last as usize / 64 + 1);
+    let n_words = case
+        .offsets
+        .last()
+        .map_or(0, |&last| last as usize / 64 + 1);
     let mut positions = vec![0; n_words];
     positions::mark(&case.offsets, &mut positions);
     let patches = Patches {
@@ -49,7 +52,11 @@ fn check(case: &Case) -> u64 {
         let words = Words::new(&case.centroids, case.patch, simd);
         for _ in 0..2 {
             let found = search(&words, &patches, &mut scratch);
-            assert_eq!(labels(&found, case), expected, "{simd} of {case:?}");
+            assert_eq!(
+                labels(&found, &patches, case),
+                expected,
+                "{simd} of {case:?}"
+            );
             let decided_again = found.decided_again;
             if found.whole.is_some() {
                 assert_eq!(*again.get_or_insert(decided_again), decided_again, "{simd}");
@@ -75,35 +82,28 @@ fn check_plain(case: &Case, patches: &Patches<'_>, expected: &[u32], again: Opti
         let mut scratch = Scratch::default();
         let decided_again = image.search_with(isa::Plain, &mut scratch);
         let found = scratch.found(decided_again, true);
-        assert_eq!(labels(&found, case), expected, "{case:?}");
+        assert_eq!(labels(&found, patches, case), expected, "{case:?}");
         assert_eq!(Some(decided_again), again);
     }
 }
 
-/// The label of each patch of `case`, in order; those that repeat another are looked up by their pixel.
-fn labels(found: &Found<'_>, case: &Case) -> Vec<u32> {
-    let mut left: Vec<Repeat> = found.repeats.to_vec();
-    let labels = case.offsets.iter().map(|&offset| {
-        if let Ok(at) = found.offsets.binary_search(&offset) {
-            return found.labels[at];
-        }
-        let pixel = case.pixels.as_ref().get(offset as usize);
-        let of = |repeat: &&mut Repeat| {
-            repeat.count > 0
-                && (case.scaling.is_blank() || (f64::from(repeat.pixel) - pixel).abs() < 0.5)
-        };
-        let repeat = left.iter_mut().find(of).expect("searched, or a repeat");
-        repeat.count -= 1;
-        repeat.label
-    });
-    let labels = labels.collect();
-    assert!(left.iter().all(|repeat| repeat.count == 0), "{left:?}");
+/// The label of each patch, in order, after a look at all else that was found.
+fn labels(found: &Found<'_>, patches: &Patches<'_>, case: &Case) -> Vec<u32> {
+    let labels: Vec<u32> = found.each(patches).collect();
+    let mut counts = vec![0; case.k];
+    found.count_into(&mut counts);
+    for &label in &labels {
+        counts[label as usize] -= 1;
+    }
+    assert!(counts.iter().all(|&count| count == 0));
     if let Some(whole) = found.whole {
         assert_eq!(whole.squares.len(), found.offsets.len());
         for (&offset, &squares) in found.offsets.iter().zip(whole.squares) {
             let rows = (0..case.patch.height).map(|row| offset + row * case.row_stride);
             let pixels = rows.flat_map(|start| start..start + case.patch.width);
-            let sum: f64 = pixels.map(|i| case.pixels.as_ref().get(i as usize).powi(2)).sum();
+            let sum: f64 = pixels
+                .map(|i| case.pixels.as_ref().get(i as usize).powi(2))
+                .sum();
             assert!((sum - f64::from(squares)).abs() < 0.5);
         }
     }
@@ -218,6 +218,43 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
     #[test]
     fn labels_are_those_of_float64_brute_force_on_every_instruction_set(case in case()) {
+        check(&case);
+    }
+}
+
+/// Whole images end to end, each a patch.
+fn end_to_end() -> impl Strategy<Value = Case> {
+    let shape = (1..30u32, 1..30u32);
+    let kinds = (0..10u8, 0..7u8, any::<bool>());
+    (shape, 1..40usize, 1..12usize, kinds, any::<u64>()).prop_map(
+        |((height, width), n, k, (pixel_kind, word_kind, is_plain), seed)| {
+            let mut stream = Stream::new(seed, Purpose::Reseed, 0);
+            let patch = PatchShape { height, width };
+            let pixels = pixels_of(pixel_kind, n * patch.len(), &mut stream);
+            let normalize = if is_plain {
+                Normalize::None
+            } else {
+                Normalize::Image
+            };
+            let mut case = Case {
+                patch,
+                row_stride: width,
+                scaling: Scaling::of(normalize, pixels.as_ref()),
+                pixels,
+                offsets: (0..n).map(|i| (i * patch.len()) as u32).collect(),
+                k,
+                centroids: Vec::new(),
+            };
+            case.centroids = words_of(word_kind, &case, &mut stream);
+            case
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+    #[test]
+    fn labels_of_whole_images_are_those_of_brute_force_too(case in end_to_end()) {
         check(&case);
     }
 }

@@ -10,12 +10,16 @@
 //!
 //! Patches that are one value all over are searched once for each value.
 
+use std::ops::Range;
+
 use super::band::MAX_PIXELS;
 use super::decide::LawError;
 use super::isa::Isa;
+use super::long::{self, LongWords};
 use super::{LANES, Norms, Repeat, SLACK, Scratch, Simd, U64, Words};
 use crate::kernel::grid::PatchShape;
 use crate::kernel::normalize::Scaling;
+use crate::kernel::positions;
 use crate::kernel::sample::Patches;
 
 #[cfg(target_arch = "aarch64")]
@@ -54,6 +58,8 @@ pub(super) struct WholeWords {
     step: f64,
     // [ceil(k / GROUP)][pairs][GROUP]: two neighbouring values of a word, negated, shifted past the index bits.
     grouped: Vec<[u32; GROUP]>,
+    // The same in one piece a word, where patches are long.
+    long: Option<LongWords>,
     n_pairs: usize,
     /// Largest norm of what rounding took from a word.
     max_error: f64,
@@ -93,6 +99,7 @@ impl WholeWords {
         let mut whole = WholeWords {
             step,
             grouped: vec![[0; GROUP]; norms.norm2.len().div_ceil(GROUP) * n_pairs(patch)],
+            long: (d >= long::MIN_D).then(|| LongWords::new(norms.norm2.len(), d)),
             n_pairs: n_pairs(patch),
             max_error: 0.0,
             max_abs_sum: 0.0,
@@ -120,15 +127,22 @@ impl WholeWords {
     pub(super) fn heap_bytes(k: usize, patch: PatchShape) -> u64 {
         // While it is made, the middle and a rounded word.
         ((k + GROUP) * n_pairs(patch) * 4 + patch.len() * 12) as u64
+            + LongWords::heap_bytes(k, patch.len())
     }
 
     fn put(&mut self, j: usize, patch: PatchShape, rounded: &[i32]) {
         let rows = rounded.chunks_exact(patch.width as usize);
         let group = &mut self.grouped[j / GROUP * self.n_pairs..][..self.n_pairs];
         let pairs = rows.flat_map(|row| row.chunks(2));
+        let half = |value: i32| (-value << INDEX_BITS) as i16 as u16;
         for (to, pair) in group.iter_mut().zip(pairs) {
-            let half = |value: i32| u32::from((-value << INDEX_BITS) as i16 as u16);
-            to[j % GROUP] = half(pair[0]) | half(pair.get(1).copied().unwrap_or(0)) << 16;
+            let second = pair.get(1).map_or(0, |&value| half(value));
+            to[j % GROUP] = u32::from(half(pair[0])) | u32::from(second) << 16;
+        }
+        if let Some(long) = &mut self.long {
+            for (to, &value) in long.word_mut(j).iter_mut().zip(rounded) {
+                *to = half(value);
+            }
         }
     }
 }
@@ -163,14 +177,39 @@ fn step(max_abs: f64, max_abs_sum: f64, max_norm2: f64, max_sum: f64) -> f64 {
     }
 }
 
-/// What the scores of a panel say, lane by lane.
+/// What scores say of each lane.
 pub(super) struct Best {
     /// The word with the lowest score.
     index: [u32; LANES],
-    /// How much higher the second-lowest is, in scores with index bits.
-    gap: [i32; LANES],
+    /// The lowest score and the second-lowest, with index bits.
+    best: [i32; LANES],
+    second: [i32; LANES],
     /// Sum of the squared pixels.
-    squares: [i32; LANES],
+    pub(super) squares: [i32; LANES],
+}
+
+impl Best {
+    pub(super) fn new() -> Best {
+        Best {
+            index: [0; LANES],
+            best: [i32::MAX; LANES],
+            second: [i32::MAX; LANES],
+            squares: [0; LANES],
+        }
+    }
+
+    /// Takes note of one word's score.
+    #[inline(always)]
+    pub(super) fn take(&mut self, lane: usize, word: u32, score: i32) {
+        let best = self.best[lane];
+        if score < best {
+            self.second[lane] = best;
+            self.best[lane] = score;
+            self.index[lane] = word;
+        } else if score < self.second[lane] {
+            self.second[lane] = score;
+        }
+    }
 }
 
 /// Scores a panel (a row of lanes for each pair of pixels) against all words, `V` vectors of lanes and up to `G` words at a
@@ -182,12 +221,8 @@ pub(super) fn score<I: Isa, const V: usize, const G: usize>(
     words: &[[u32; GROUP]],
     bias: &[i32],
 ) -> Best {
-    let mut out = Best {
-        index: [0; LANES],
-        gap: [0; LANES],
-        squares: [0; LANES],
-    };
-    let (mut best_out, mut index_out) = ([0; LANES], [0; LANES]);
+    let mut out = Best::new();
+    let mut groups_out = [0; LANES];
     for first in (0..LANES).step_by(V * I::LANES) {
         let mut state = State {
             best: [isa.splat(i32::MAX); V],
@@ -226,19 +261,14 @@ pub(super) fn score<I: Isa, const V: usize, const G: usize>(
                 squares = isa.dot(squares, pair, pair);
             }
             isa.store(isa.finish(squares), &mut out.squares, at);
-            isa.store(state.best[v], &mut best_out, at);
-            isa.store(state.second[v], &mut out.gap, at);
-            isa.store(state.group[v], &mut index_out, at);
+            isa.store(state.best[v], &mut out.best, at);
+            isa.store(state.second[v], &mut out.second, at);
+            isa.store(state.group[v], &mut groups_out, at);
         }
     }
     for lane in 0..LANES {
-        let best = best_out[lane];
-        out.index[lane] = (index_out[lane] << INDEX_BITS | best & (GROUP as i32 - 1)) as u32;
-        // A single word has no second: any gap is wide enough.
-        out.gap[lane] = match bias.len() {
-            1 => i32::MAX,
-            _ => out.gap[lane].wrapping_sub(best),
-        };
+        let place = out.best[lane] & (GROUP as i32 - 1);
+        out.index[lane] = (groups_out[lane] << INDEX_BITS | place) as u32;
     }
     out
 }
@@ -388,6 +418,10 @@ impl<'a> Image<'a> {
     #[inline(always)]
     pub(super) fn search_with<I: Isa>(&self, isa: I, scratch: &mut Scratch) -> u64 {
         let patch = self.words.patch;
+        let is_in_one_piece = patch.height == 1 || self.row_stride == patch.width as usize;
+        if let (Some(long), true) = (&self.whole.long, is_in_one_piece) {
+            return self.search_long(isa, long, scratch);
+        }
         scratch.band.fill(
             isa,
             self.pixels,
@@ -395,9 +429,7 @@ impl<'a> Image<'a> {
             patch,
             self.positions.len(),
         );
-        scratch
-            .panel
-            .resize(self.whole.n_pairs + 1, [0; ROW]);
+        scratch.panel.resize(self.whole.n_pairs + 1, [0; ROW]);
         self.starts(&mut scratch.starts);
         self.biases(&mut scratch.bias);
         let mut seen = [0u16; 256];
@@ -439,10 +471,30 @@ impl<'a> Image<'a> {
         starts.clear();
         for row in 0..patch.height {
             starts.extend((0..patch.width).step_by(2).map(|col| {
-                let used = if col + 1 < patch.width { u32::MAX } else { 0xffff };
+                let used = if col + 1 < patch.width {
+                    u32::MAX
+                } else {
+                    0xffff
+                };
                 (row * row_stride + col, used)
             }));
         }
+    }
+
+    /// Labels long patches that each lie in one piece.
+    #[inline(always)]
+    fn search_long<I: Isa>(&self, isa: I, long: &LongWords, scratch: &mut Scratch) -> u64 {
+        scratch.band.fill_values(self.pixels);
+        self.biases(&mut scratch.bias);
+        scratch.offsets.extend(positions::iter(self.positions));
+        let mut decided_again = 0;
+        for first in (0..scratch.offsets.len()).step_by(LANES) {
+            let last = scratch.offsets.len().min(first + LANES);
+            let offsets = &scratch.offsets[first..last];
+            let best = isa.score_long(long, scratch.band.values(), offsets, &scratch.bias);
+            decided_again += self.take(&best, first..last, scratch);
+        }
+        decided_again
     }
 
     /// The bias of each word, with the word's place in its group in the lowest bits.
@@ -526,21 +578,29 @@ impl<'a> Image<'a> {
     #[inline(always)]
     fn label<I: Isa>(&self, isa: I, n: usize, scratch: &mut Scratch) -> u64 {
         let (panel, offsets) = scratch.panel.split_at(self.whole.n_pairs);
-        let offsets = &offsets[0][..n];
         let best = isa.score(panel, &self.whole.grouped, &scratch.bias);
-        let first = scratch.labels.len();
-        scratch.offsets.extend_from_slice(offsets);
+        let first = scratch.offsets.len();
+        scratch.offsets.extend_from_slice(&offsets[0][..n]);
+        self.take(&best, first..first + n, scratch)
+    }
+
+    /// Takes the labels of the patches `which` of those searched; how many were decided again.
+    #[inline(always)]
+    fn take(&self, best: &Best, which: Range<usize>, scratch: &mut Scratch) -> u64 {
+        let n = which.len();
         scratch.labels.extend_from_slice(&best.index[..n]);
-        scratch
-            .squares
-            .extend(best.squares[..n].iter().map(|&squares| squares as u32));
-        let mut open = self.bound.open_lanes(&best) & (u64::MAX >> (64 - n)) as u32;
+        let squares = best.squares[..n].iter().map(|&squares| squares as u32);
+        scratch.squares.extend(squares);
+        if self.words.k() == 1 {
+            return 0;
+        }
+        let mut open = self.bound.open_lanes(best) & (u64::MAX >> (64 - n)) as u32;
         let n_open = open.count_ones();
         while open != 0 {
-            let lane = open.trailing_zeros() as usize;
+            let at = which.start + open.trailing_zeros() as usize;
             open &= open - 1;
-            self.normalised(offsets[lane], &mut scratch.values);
-            scratch.labels[first + lane] = self.words.exact.decide(&scratch.values);
+            self.normalised(scratch.offsets[at], &mut scratch.values);
+            scratch.labels[at] = self.words.exact.decide(&scratch.values);
         }
         u64::from(n_open)
     }
@@ -592,7 +652,8 @@ impl Bound {
             let norm2 = best.squares[lane] as f32;
             let needed = self.constant + self.by_norm * norm2.sqrt() + self.by_norm2 * norm2;
             // Written so that NaN and infinite bounds leave the lane open.
-            let is_decided = best.gap[lane] as f32 > needed && needed < f32::INFINITY;
+            let gap = best.second[lane].wrapping_sub(best.best[lane]) as f32;
+            let is_decided = gap > needed && needed < f32::INFINITY;
             is_open[lane] = !is_decided;
         }
         let mut open = 0;

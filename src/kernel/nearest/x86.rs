@@ -9,6 +9,7 @@
 use std::arch::x86_64::*;
 
 use super::isa::{Isa, Plain};
+use super::long::{LongWords, score_long};
 use super::whole::{Best, ROW, score};
 
 /// SSE2, which every 64-bit x86 has: products of pairs, then a sum.
@@ -69,6 +70,42 @@ fn score_vnni(isa: Vnni, panel: &[[u32; ROW]], words: &[[u32; 8]], bias: &[i32])
     score::<Vnni, 2, 8>(isa, panel, words, bias)
 }
 
+#[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt,lzcnt")]
+#[inline(never)]
+fn score_long_avx2(
+    isa: Avx2,
+    long: &LongWords,
+    values: &[u16],
+    offsets: &[u32],
+    bias: &[i32],
+) -> Best {
+    score_long::<Avx2, 2, 4>(isa, long, values, offsets, bias)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx2,fma,bmi1,bmi2,popcnt,lzcnt")]
+#[inline(never)]
+fn score_long_avx512(
+    isa: Avx512,
+    long: &LongWords,
+    values: &[u16],
+    offsets: &[u32],
+    bias: &[i32],
+) -> Best {
+    score_long::<Avx512, 4, 5>(isa, long, values, offsets, bias)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx2,fma,bmi1,bmi2,popcnt,lzcnt")]
+#[inline(never)]
+fn score_long_vnni(
+    isa: Vnni,
+    long: &LongWords,
+    values: &[u16],
+    offsets: &[u32],
+    bias: &[i32],
+) -> Best {
+    score_long::<Vnni, 4, 5>(isa, long, values, offsets, bias)
+}
+
 /// For each mask of 8, the places of its set bits, ascending.
 static PLACES: [[u32; 8]; 256] = places();
 
@@ -108,6 +145,13 @@ impl Isa for Sse2 {
     }
 
     #[inline(always)]
+    fn load_pairs(self, from: &[u16], at: usize) -> __m128i {
+        let values = &from[at..at + 8];
+        // SAFETY: the target has SSE2; `values` is 16 bytes.
+        unsafe { _mm_loadu_si128(values.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
     fn store(self, vector: __m128i, to: &mut [i32; super::LANES], at: usize) {
         let lanes = &mut to[at..at + 4];
         // SAFETY: the target has SSE2; `lanes` is 16 bytes.
@@ -123,6 +167,16 @@ impl Isa for Sse2 {
     fn dot(self, sums: __m128i, a: __m128i, b: __m128i) -> __m128i {
         // SAFETY: the target has SSE2.
         unsafe { _mm_add_epi32(sums, _mm_madd_epi16(a, b)) }
+    }
+
+    #[inline(always)]
+    fn total(self, sums: __m128i) -> i32 {
+        // SAFETY: the target has SSE2.
+        unsafe {
+            let halves = _mm_add_epi32(sums, _mm_shuffle_epi32::<0b01_00_11_10>(sums));
+            let total = _mm_add_epi32(halves, _mm_shuffle_epi32::<0b10_11_00_01>(halves));
+            _mm_cvtsi128_si32(total)
+        }
     }
 
     #[inline(always)]
@@ -163,6 +217,11 @@ impl Isa for Sse2 {
     fn score(self, panel: &[[u32; ROW]], words: &[[u32; 8]], bias: &[i32]) -> Best {
         score::<Sse2, 2, 4>(self, panel, words, bias)
     }
+
+    #[inline(never)]
+    fn score_long(self, long: &LongWords, values: &[u16], offsets: &[u32], bias: &[i32]) -> Best {
+        score_long::<Sse2, 2, 4>(self, long, values, offsets, bias)
+    }
 }
 
 impl Isa for Avx2 {
@@ -184,6 +243,13 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
+    fn load_pairs(self, from: &[u16], at: usize) -> __m256i {
+        let values = &from[at..at + 16];
+        // SAFETY: AVX2 as above; `values` is 32 bytes.
+        unsafe { _mm256_loadu_si256(values.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
     fn store(self, vector: __m256i, to: &mut [i32; super::LANES], at: usize) {
         let lanes = &mut to[at..at + 8];
         // SAFETY: AVX2 as above; `lanes` is 32 bytes.
@@ -199,6 +265,18 @@ impl Isa for Avx2 {
     fn dot(self, sums: __m256i, a: __m256i, b: __m256i) -> __m256i {
         // SAFETY: AVX2 as above.
         unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(a, b)) }
+    }
+
+    #[inline(always)]
+    fn total(self, sums: __m256i) -> i32 {
+        // SAFETY: AVX2 as above.
+        let half = unsafe {
+            _mm_add_epi32(
+                _mm256_castsi256_si128(sums),
+                _mm256_extracti128_si256::<1>(sums),
+            )
+        };
+        Sse2.total(half)
     }
 
     #[inline(always)]
@@ -228,7 +306,10 @@ impl Isa for Avx2 {
     fn compress(self, from: &[u32; 16], mask: u16, to: &mut [u32; 16]) {
         let low = usize::from(mask & 0xff);
         let n_low = low.count_ones() as usize;
-        let halves = [(&from[..8], low, 0), (&from[8..], usize::from(mask >> 8), n_low)];
+        let halves = [
+            (&from[..8], low, 0),
+            (&from[8..], usize::from(mask >> 8), n_low),
+        ];
         for (from, mask, at) in halves {
             let to = &mut to[at..at + 8];
             // SAFETY: AVX2 as above; `from`, `to` and the places are 32 bytes each.
@@ -263,12 +344,18 @@ impl Isa for Avx2 {
         // SAFETY: AVX2 and FMA as above; machines with them have BMI, POPCNT and LZCNT.
         unsafe { score_avx2(self, panel, words, bias) }
     }
+
+    #[inline(always)]
+    fn score_long(self, long: &LongWords, values: &[u16], offsets: &[u32], bias: &[i32]) -> Best {
+        // SAFETY: as for `score`.
+        unsafe { score_long_avx2(self, long, values, offsets, bias) }
+    }
 }
 
 /// Both 512-bit types differ in `dot` and `score` alone.
 macro_rules! avx512 {
-    ($name:ident, $score:ident, |$sums:ident, $a:ident, $b:ident| $dot:expr) => {
-                impl Isa for $name {
+    ($name:ident, $score:ident, $score_long:ident, |$sums:ident, $a:ident, $b:ident| $dot:expr) => {
+        impl Isa for $name {
             const LANES: usize = 16;
             type Vector = __m512i;
             type Sums = __m512i;
@@ -287,6 +374,13 @@ macro_rules! avx512 {
             }
 
             #[inline(always)]
+            fn load_pairs(self, from: &[u16], at: usize) -> __m512i {
+                let values = &from[at..at + 32];
+                // SAFETY: AVX-512 as above; `values` is 64 bytes.
+                unsafe { _mm512_loadu_si512(values.as_ptr().cast()) }
+            }
+
+            #[inline(always)]
             fn store(self, vector: __m512i, to: &mut [i32; super::LANES], at: usize) {
                 let lanes = &mut to[at..at + 16];
                 // SAFETY: AVX-512 as above; `lanes` is 64 bytes.
@@ -302,6 +396,12 @@ macro_rules! avx512 {
             fn dot(self, $sums: __m512i, $a: __m512i, $b: __m512i) -> __m512i {
                 // SAFETY: the value of `self` proves every feature that is used.
                 unsafe { $dot }
+            }
+
+            #[inline(always)]
+            fn total(self, sums: __m512i) -> i32 {
+                // SAFETY: AVX-512 as above.
+                unsafe { _mm512_reduce_add_epi32(sums) }
             }
 
             #[inline(always)]
@@ -352,14 +452,25 @@ macro_rules! avx512 {
                 // SAFETY: the value of `self` proves every feature; machines with AVX-512 have BMI, POPCNT and LZCNT.
                 unsafe { $score(self, panel, words, bias) }
             }
+
+            #[inline(always)]
+            fn score_long(
+                self,
+                long: &LongWords,
+                values: &[u16],
+                offsets: &[u32],
+                bias: &[i32],
+            ) -> Best {
+                // SAFETY: as for `score`.
+                unsafe { $score_long(self, long, values, offsets, bias) }
+            }
         }
     };
 }
 
-avx512!(Avx512, score_avx512, |sums, a, b| _mm512_add_epi32(
-    sums,
-    _mm512_madd_epi16(a, b)
-));
-avx512!(Vnni, score_vnni, |sums, a, b| _mm512_dpwssd_epi32(
-    sums, a, b
-));
+avx512!(Avx512, score_avx512, score_long_avx512, |sums, a, b| {
+    _mm512_add_epi32(sums, _mm512_madd_epi16(a, b))
+});
+avx512!(Vnni, score_vnni, score_long_vnni, |sums, a, b| {
+    _mm512_dpwssd_epi32(sums, a, b)
+});

@@ -112,6 +112,7 @@ impl Training<'_> {
             self.settle_on(restart, part, OUT, &mut trial, &mut steps)?;
             let left = self.part_inertia(part, &trial)?;
             log.passes = steps.passes + part.share;
+            log.reseeded += steps.reseeded;
             if left < inertia {
                 (words, inertia) = (trial, left);
             }

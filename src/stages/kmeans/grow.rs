@@ -44,7 +44,10 @@ impl Training<'_> {
     /// The part that restarts are judged on: the same for all, so their words are judged alike.
     pub(super) fn judging_part(&self) -> Part {
         let least = (JUDGE_PER_WORD * self.params.k as u64).max(JUDGE_MIN);
-        self.part(self.blocks_of(least).max(self.sample.n_blocks() / JUDGE_DIVISOR))
+        self.part(
+            self.blocks_of(least)
+                .max(self.sample.n_blocks() / JUDGE_DIVISOR),
+        )
     }
 
     /// The part of about so many blocks, at most all.
@@ -75,7 +78,10 @@ impl Training<'_> {
         log: &mut RestartLog,
     ) -> Result<()> {
         let first = (FIRST_PER_WORD * self.params.k as u64).max(FIRST_MIN);
-        let first = self.params.batch_size.map_or(first, |patches| patches as u64);
+        let first = self
+            .params
+            .batch_size
+            .map_or(first, |patches| patches as u64);
         let mut n_blocks = self.blocks_of(first).max(1);
         while n_blocks < last.n_blocks {
             self.settle_on(restart, self.part(n_blocks), settling, centroids, log)?;

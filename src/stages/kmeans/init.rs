@@ -88,13 +88,7 @@ impl Training<'_> {
 }
 
 /// Takes `words` among the words; the inertia that is left in each part.
-fn take_words(
-    pool: &Pool,
-    nearest2: &mut [f32],
-    d: usize,
-    words: &[f32],
-    simd: Simd,
-) -> Vec<f64> {
+fn take_words(pool: &Pool, nearest2: &mut [f32], d: usize, words: &[f32], simd: Simd) -> Vec<f64> {
     nearest2
         .par_chunks_mut(PART_PANELS * PANEL)
         .enumerate()
