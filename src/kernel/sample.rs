@@ -13,8 +13,8 @@ use super::positions;
 /// A block is closed at so many patches; the last word of its positions may add 63 more.
 pub const BLOCK_PATCHES: usize = 1024;
 
-/// Words of positions in a block at most, unless a single patch needs more: 32 whole images of 1000 pixels.
-const BLOCK_WORDS: usize = 512;
+/// Words of positions in a block at most, unless a single patch needs more: 64 whole images of 28x28.
+const BLOCK_WORDS: usize = 800;
 
 /// The patches drawn from one image, as they enter the sample.
 #[derive(Debug, Clone, Copy, PartialEq)]

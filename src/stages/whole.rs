@@ -1,6 +1,6 @@
 //! Whole: images, or their vectors, as single patches, gathered for k-means end to end.
 //!
-//! The kernel searches up to 32 patches of one record together, so 32 whole images are put into a record. Which they are
+//! The kernel searches the patches of one record together, so many whole images are put into a record. Which they are
 //! depends on the rows alone, never on batches. Bad images are left out; all others must have one size.
 
 use std::collections::HashSet;
@@ -21,7 +21,7 @@ use crate::shard::input::InputSet;
 use crate::shard::spill::{Sample, SampleWriter};
 
 /// Images in a record.
-const GROUP_IMAGES: usize = 32;
+const GROUP_IMAGES: usize = 64;
 
 /// Most values of an image: offsets in a record are 32-bit numbers.
 pub const MAX_VALUES: usize = u32::MAX as usize / GROUP_IMAGES;

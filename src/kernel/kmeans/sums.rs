@@ -357,17 +357,25 @@ impl AddWhole<'_> {
 /// Adds a patch, its first pixel first, to raw sums, `chunks` in a row.
 #[inline(always)]
 fn add_patch(raw: &mut [u64], pixels: &[u8], chunks: usize, row_stride: usize) {
-    for (at, raw) in raw.as_chunks_mut::<2>().0.iter_mut().enumerate() {
-        let (row, chunk) = match chunks {
-            1 => (at, 0),
-            _ => (at / chunks, at % chunks),
-        };
-        let start = row * row_stride + chunk * CHUNK;
-        if let Some(pixels) = pixels.get(start..).and_then(|p| p.first_chunk::<CHUNK>()) {
-            // What lies past the width is added too; nobody reads it.
-            let pixels = u64::from_le_bytes(*pixels);
-            raw[0] += pixels & EVEN_BYTES;
-            raw[1] += pixels >> 8 & EVEN_BYTES;
+    if chunks == 1 {
+        for (row, raw) in raw.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+            add_chunk(raw, pixels, row * row_stride);
         }
+        return;
+    }
+    for (row, raw) in raw.chunks_exact_mut(2 * chunks).enumerate() {
+        for (chunk, raw) in raw.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+            add_chunk(raw, pixels, row * row_stride + chunk * CHUNK);
+        }
+    }
+}
+
+/// Adds the pixels from `start` on. What lies past the width is added too; nobody reads it.
+#[inline(always)]
+fn add_chunk(raw: &mut [u64; 2], pixels: &[u8], start: usize) {
+    if let Some(pixels) = pixels.get(start..).and_then(|p| p.first_chunk::<CHUNK>()) {
+        let pixels = u64::from_le_bytes(*pixels);
+        raw[0] += pixels & EVEN_BYTES;
+        raw[1] += pixels >> 8 & EVEN_BYTES;
     }
 }

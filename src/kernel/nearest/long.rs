@@ -103,5 +103,11 @@ fn dot_products<I: Isa, const V: usize, const G: usize>(
             }
         }
     }
-    sums.map(|sums| sums.map(|sums| isa.total(sums)))
+    let mut totals = [[0; V]; G];
+    for w in 0..G {
+        for v in 0..V {
+            totals[w][v] = isa.total(sums[w][v]);
+        }
+    }
+    totals
 }

@@ -15,7 +15,7 @@ const FIRST_MIN: u64 = 4096;
 /// Restarts are judged on the sample divided by this, but on no fewer patches for each word, and in all, than these.
 const JUDGE_DIVISOR: u64 = 16;
 const JUDGE_PER_WORD: u64 = 300;
-const JUDGE_MIN: u64 = 1 << 14;
+const JUDGE_MIN: u64 = 1 << 12;
 /// Words move past the mean of their patches by this much: any rate below 2 lowers the inertia, and the slow valleys,
 /// where Lloyd spends most of its passes, take about half as many.
 const RATE: f64 = 1.8;

@@ -13,8 +13,10 @@ use crate::kernel::rng::{self, Purpose, Stream};
 
 /// First words are chosen from so many patches for each word ...
 const POOL_PATCHES_PER_WORD: usize = 10;
-/// ... but from no fewer than this ...
+/// ... but from no fewer than this, if they are small ...
 const POOL_PATCHES_MIN: usize = 1 << 14;
+/// ... and have no more values in all than this ...
+const POOL_VALUES: usize = 1 << 21;
 /// ... nor more than fit these bytes, unless that is less than two for each word.
 const POOL_BYTES: usize = 64 << 20;
 /// Panels that one thread takes together.
@@ -22,7 +24,8 @@ pub(super) const PART_PANELS: usize = 32;
 
 /// Patches that the first words are chosen from.
 pub(super) fn pool_len(n_patches: u64, k: usize, d: usize) -> usize {
-    let wanted = (k * POOL_PATCHES_PER_WORD).max(POOL_PATCHES_MIN);
+    let wanted = POOL_PATCHES_MIN.min(POOL_VALUES / d);
+    let wanted = wanted.max(k * POOL_PATCHES_PER_WORD);
     let fitting = (POOL_BYTES / (4 * d)).max(2 * k);
     n_patches.min(wanted.min(fitting) as u64) as usize
 }

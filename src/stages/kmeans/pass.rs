@@ -18,7 +18,7 @@ const MIN_PARTS: u64 = 8;
 /// The sums of all parts together take no more than this, unless `MIN_PARTS` do.
 const PARTS_BYTES: u64 = 64 << 20;
 /// A part has at least this share of `k` patches, so that labelling outweighs the merging of sums by far.
-const PATCHES_PER_WORD: u64 = 2;
+const PATCHES_PER_WORD: u64 = 64;
 /// Blocks between two questions whether to stop.
 const STOP_BLOCKS: u64 = 16;
 
