@@ -22,7 +22,14 @@ const LAYERS: [(&str, u32); 8] = [
 const SIDEWAYS: [(&str, &str); 0] = [];
 
 /// Files that may hold `unsafe`: mapping, and calls of functions compiled for an instruction set.
-const MAY_BE_UNSAFE: [&str; 2] = ["shard/map.rs", "kernel/nearest.rs"];
+const MAY_BE_UNSAFE: [&str; 6] = [
+    "shard/map.rs",
+    "kernel/nearest/float.rs",
+    "kernel/nearest/neon.rs",
+    "kernel/nearest/simd.rs",
+    "kernel/nearest/whole.rs",
+    "kernel/nearest/x86.rs",
+];
 
 /// Packages, and the modules (or files) that may name them.
 const PACKAGES: [(&str, &[&str]); 11] = [

@@ -150,7 +150,10 @@ impl Scratch {
     pub fn heap_bytes(k: usize, patch: PatchShape, n_patches: usize) -> u64 {
         let (k, d) = (k as u64, patch.len() as u64);
         let lanes = LANES as u64 + 16;
-        Band::HEAP_BYTES + d * (2 * lanes * 4 + 8) + (k + 16) * 8 + 2 * 12 * n_patches as u64
+        Band::heap_bytes(patch.len() >= long::MIN_D)
+            + d * (2 * lanes * 4 + 8)
+            + (k + 16) * 8
+            + 2 * 12 * n_patches as u64
     }
 }
 

@@ -26,9 +26,13 @@ pub(super) struct Band {
 }
 
 impl Band {
-    /// Upper bound on its heap bytes: pixels and what may be read past them, pairs, bits.
-    pub(super) const HEAP_BYTES: u64 =
-        (7 * (MAX_PIXELS + 64 + PADDING) + 2 * (MAX_PIXELS / 64 + 1) * 8) as u64;
+    /// Upper bound on its heap bytes: pixels and what may be read past them, pairs, bits; and, for patches that may be
+    /// long, values.
+    pub(super) fn heap_bytes(may_be_long: bool) -> u64 {
+        let pixel_bytes = if may_be_long { 7 } else { 5 };
+        let bits = 2 * (MAX_PIXELS / 64 + 1) * 8;
+        (pixel_bytes * (MAX_PIXELS + 64 + PADDING) + bits) as u64
+    }
 
     /// Takes `pixels`, in rows of `row_stride`, for `n_words` words of positions.
     #[inline(always)]
