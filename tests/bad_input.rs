@@ -12,6 +12,7 @@ use arrow::array::{
 use arrow::datatypes::Field;
 use bovw::job::{Io, Job, Overrides};
 use bovw::kernel::grid::PatchShape;
+use bovw::kernel::nearest::Simd;
 use bovw::kernel::normalize::Normalize;
 use bovw::kernel::vocabulary::{Preparation, Vocabulary};
 use bovw::passes::plan::Plan;
@@ -100,6 +101,21 @@ fn a_value_of_a_wrong_type_is_shown() {
     error: DIR/job.toml, line 2: vocabulary.k: expected a whole number, found the text "fifty"
       2 | k = "fifty"
         |     ^^^^^^^
+    "#);
+}
+
+#[test]
+fn an_instruction_set_that_the_machine_lacks_is_refused_with_those_it_has() {
+    let scene = Scene::with(&good());
+    let missing = Simd::ALL.into_iter().find(|simd| !simd.is_available());
+    let missing = missing.expect("no machine has both Arm's and x86's");
+    let said = refused(&scene, 2, &[&format!("run.simd = '{missing}'")]);
+    let expected = format!("error: run.simd: this machine does not have \"{missing}\"\n");
+    assert!(said.starts_with(&expected), "{said}");
+    assert!(said.contains("it has: portable"), "{said}");
+    assert_snapshot!(refused(&scene, 2, &["run.simd = 'avx3'"]), @r#"
+    error: run.simd: "avx3" is not known
+      help: did you mean "avx2"? It can be "auto", "portable", "neon", "avx2", "avx512" or "vnni"
     "#);
 }
 

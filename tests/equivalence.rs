@@ -10,6 +10,7 @@ use arrow::array::AsArray;
 use arrow::datatypes::{Float32Type, Int32Type};
 use bovw::import::{self, Target, idx, images};
 use bovw::job::{Job, Overrides};
+use bovw::kernel::nearest::Simd;
 use bovw::passes::progress::{Event, Progress, Watch};
 use bovw::passes::run::run;
 use bovw::{Error, Result};
@@ -125,6 +126,20 @@ fn mapping_and_reading_give_the_same_bytes() {
         ],
         &[],
     );
+}
+
+#[test]
+fn instruction_sets_change_no_byte() {
+    let results_with = |simd: Simd| {
+        let dir = tempfile::tempdir().expect("a folder");
+        let sets = [format!("run.simd={:?}", simd.name())];
+        run_job("configs/digits.toml", &sets, dir.path(), |_| false).expect("the job runs");
+        results(dir.path())
+    };
+    let expected = results_with(Simd::Portable);
+    for simd in Simd::available() {
+        assert!(results_with(simd) == expected, "{simd}");
+    }
 }
 
 #[test]

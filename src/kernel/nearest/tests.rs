@@ -314,6 +314,65 @@ fn many_words_and_large_patches_change_nothing() {
 }
 
 #[test]
+fn a_hundred_thousand_words_and_single_pixels_change_nothing() {
+    let one = PatchShape {
+        height: 1,
+        width: 1,
+    };
+    let mut case = ordinary(100_000, one, 16);
+    check(&case);
+    case.k = 3;
+    case.centroids.truncate(3);
+    check(&case);
+    let mut case = ordinary(100_000, SIX, 6);
+    check(&case);
+    // As large as the image.
+    case.pixels = Pixels::U8((0..36).map(|i| if i == 7 { 255 } else { 0 }).collect());
+    case.scaling = Scaling::of(Normalize::Image, case.pixels.as_ref());
+    check(&case);
+}
+
+#[test]
+fn the_least_and_the_most_contrast_change_nothing() {
+    for pixel in [1u8, 254, 255] {
+        let mut case = ordinary(40, SIX, 28);
+        let mut pixels = vec![pixel - 1; 28 * 28];
+        pixels[400] = pixel;
+        case.pixels = Pixels::U8(pixels);
+        case.scaling = Scaling::of(Normalize::Image, case.pixels.as_ref());
+        check(&case);
+    }
+    let mut case = ordinary(40, SIX, 28);
+    let chequered = |i: u32| if (i / 28 + i) % 2 == 0 { 255 } else { 0 };
+    case.pixels = Pixels::U8((0..28 * 28).map(chequered).collect());
+    case.scaling = Scaling::of(Normalize::Image, case.pixels.as_ref());
+    check(&case);
+}
+
+#[test]
+fn pixels_of_16_bits_are_searched_too() {
+    let mut case = ordinary(40, SIX, 28);
+    let mut stream = Stream::new(2, Purpose::Reseed, 0);
+    let values = (0..28 * 28).map(|_| stream.below(65536) as f32 / 257.0);
+    case.pixels = Pixels::F32(values.collect());
+    case.scaling = Scaling::of(Normalize::Image, case.pixels.as_ref());
+    let again = check(&case);
+    assert!(again * 50 < case.offsets.len() as u64, "{again}");
+}
+
+#[test]
+fn a_span_that_covers_too_many_pixels_is_searched_in_place() {
+    // Rows of 40 000 pixels: six of them are more than a band.
+    let mut stream = Stream::new(3, Purpose::Reseed, 0);
+    let mut case = ordinary(9, SIX, 28);
+    case.row_stride = 40_000;
+    case.pixels = pixels_of(0, 6 * 40_000, &mut stream);
+    case.offsets = (0..200).map(|i| i * 150).collect();
+    case.scaling = Scaling::of(Normalize::Image, case.pixels.as_ref());
+    check(&case);
+}
+
+#[test]
 fn no_offsets_give_no_labels() {
     let mut case = ordinary(3, SIX, 28);
     case.offsets.clear();
