@@ -45,6 +45,11 @@ Examples:
   bovw inspect data/*.parquet
   bovw inspect out/vocabulary.parquet out/features/*.parquet --json";
 
+const REPORT_EXAMPLES: &str = "\
+Examples:
+  bovw report out/digits
+  bovw report out/digits --json";
+
 const IDX_EXAMPLES: &str = "\
 Examples:
   bovw import idx t10k-images-idx3-ubyte.gz --out data/mnist --name test
@@ -144,6 +149,9 @@ pub(crate) enum Command {
     /// Say what is in a shard, a vocabulary or a features file
     #[command(after_help = INSPECT_EXAMPLES)]
     Inspect(InspectArgs),
+    /// Draw the pictures and the report of a finished run again
+    #[command(after_help = REPORT_EXAMPLES)]
+    Report(ReportArgs),
     /// Make shards of the images you have
     #[command(subcommand)]
     Import(Import),
@@ -181,6 +189,14 @@ pub(crate) struct InspectArgs {
     /// Parquet files
     #[arg(value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
+}
+
+/// Of `report`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ReportArgs {
+    /// The directory of a finished run
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
 }
 
 /// What `import` reads.

@@ -13,6 +13,7 @@ pub mod kmeans;
 pub mod naive;
 pub mod nearest;
 pub mod normalize;
+pub mod rebuild;
 pub mod rng;
 pub mod sample;
 pub mod vocabulary;

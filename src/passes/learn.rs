@@ -7,8 +7,10 @@ use crate::error::{Error, Result};
 use crate::flow::{self, Pipeline};
 use crate::job::OnBadImage;
 use crate::kernel::kmeans::KMeansParams;
+use crate::shard::examples::PatchExamples;
 use crate::shard::spill::Sample;
 use crate::stages::decode::{self, DecodeParams};
+use crate::stages::examples;
 use crate::stages::gather::Gather;
 use crate::stages::kmeans::{self, Learned};
 use crate::stages::sample::{self, SampleParams};
@@ -17,8 +19,13 @@ use crate::stages::source::{ImageCost, Source, SourceParams};
 use super::plan::Plan;
 use super::progress::{Event, Phase, Watch};
 
-/// Learns the words of a job; the sample may be spilled into `dir`.
-pub fn learn(plan: &Plan, params: &KMeansParams, dir: &Path, watch: Watch<'_>) -> Result<Learned> {
+/// Learns the words of a job, and keeps some patches of the sample to be looked at; the sample may be spilled into `dir`.
+pub fn learn(
+    plan: &Plan,
+    params: &KMeansParams,
+    dir: &Path,
+    watch: Watch<'_>,
+) -> Result<(Learned, PatchExamples)> {
     watch.progress.enter(Phase::Sampling);
     let sample = gather(plan, dir, watch)?;
     let view = sample.view();
@@ -46,7 +53,7 @@ pub fn learn(plan: &Plan, params: &KMeansParams, dir: &Path, watch: Watch<'_>) -
         .progress
         .set_note("choosing the first words".to_owned());
     flow::guarded(stats.name, None, || {
-        kmeans::learn(
+        let learned = kmeans::learn(
             &view,
             plan.job.preparation,
             params,
@@ -55,7 +62,10 @@ pub fn learn(plan: &Plan, params: &KMeansParams, dir: &Path, watch: Watch<'_>) -
                 progress: &|at| tell(at, watch),
                 stop: &|| watch.interrupt.load(Relaxed),
             },
-        )
+        )?;
+        let seed = plan.job.run.seed;
+        let kept = examples::patches(&view, &learned.vocabulary, plan.simd, seed);
+        Ok((learned, kept))
     })
 }
 

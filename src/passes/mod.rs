@@ -2,10 +2,13 @@
 //!
 //! No arithmetic and no file format lives here. [`run`] reads as the table of contents of the whole program.
 
+pub mod examples;
 pub mod featurize;
 pub mod learn;
 pub mod memory;
 pub mod plan;
 pub mod progress;
+pub mod report;
 pub mod run;
 pub mod run_dir;
+mod timeline;

@@ -7,6 +7,8 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::job::{Io, Job, VocabularySource, resolved};
+use crate::report;
+use crate::shard::examples::PICTURES_DIR;
 use crate::shard::features;
 use crate::shard::input::InputSet;
 use crate::shard::manifest::{
@@ -48,8 +50,10 @@ impl RunDir {
             dir.clear()?;
         }
         let found = dir.find(plan)?;
-        whole::create_dir(&dir.path.join(FEATURES_DIR))?;
-        for folder in ["", FEATURES_DIR, BAD_IMAGES_DIR] {
+        for folder in [FEATURES_DIR, PICTURES_DIR] {
+            whole::create_dir(&dir.path.join(folder))?;
+        }
+        for folder in ["", FEATURES_DIR, BAD_IMAGES_DIR, PICTURES_DIR] {
             let folder = dir.path.join(folder);
             if folder.is_dir() {
                 whole::remove_leftovers(&folder)?;
@@ -82,10 +86,12 @@ impl RunDir {
                 .map(|input| input.input.clone())
                 .collect();
             self.check_same(&fresh, &manifest.identity, &manifest.job, &inputs)?;
-            if manifest
+            // Whoever removes the pictures does not want the vectors made again.
+            let mut results = manifest
                 .outputs
                 .iter()
-                .all(|output| has_size(&self.path.join(&output.path), output.file.size_bytes))
+                .filter(|output| !Path::new(&output.path).starts_with(PICTURES_DIR));
+            if results.all(|output| has_size(&self.path.join(&output.path), output.file.size_bytes))
             {
                 return Ok(Found::Done(Box::new(manifest)));
             }
@@ -155,6 +161,9 @@ impl RunDir {
             state.features.clear();
         }
         state
+            .patches
+            .take_if(|file| !is_there(&file.path, file.file.size_bytes));
+        state
             .features
             .retain(|_, file| is_there(&file.path, file.file.size_bytes));
         state
@@ -168,8 +177,10 @@ impl RunDir {
                 files.extend(file.bad_list.map(|list| list.path));
             }
             files.extend(state.vocabulary.map(|_| VOCABULARY_FILE.to_owned()));
+            files.extend(state.patches.map(|patches| patches.path));
         }
         if let Some(manifest) = Manifest::read(&self.path)? {
+            files.extend(report::files(&manifest));
             files.extend(manifest.outputs.into_iter().map(|output| output.path));
         }
         if !files.is_empty() {
@@ -231,6 +242,7 @@ fn new_state(plan: &Plan) -> Result<State> {
             .collect(),
         vocabulary: None,
         learning: None,
+        patches: None,
         features: std::collections::BTreeMap::new(),
     })
 }
@@ -267,7 +279,8 @@ pub fn check_apart(job: &Job, input: &InputSet) -> Result<()> {
     Ok(())
 }
 
-fn lock(dir: &Path) -> Result<File> {
+/// Locks a run's directory against other runs, until the file is closed.
+pub(super) fn lock(dir: &Path) -> Result<File> {
     let path = dir.join(LOCK_FILE);
     let file = File::options()
         .create(true)

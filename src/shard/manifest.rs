@@ -48,6 +48,9 @@ pub struct State {
     pub vocabulary: Option<WholeFile>,
     /// What was learned about learning, once it is done.
     pub learning: Option<serde_json::Value>,
+    /// Sampled patches that are kept to be looked at, once they are written.
+    #[serde(default)]
+    pub patches: Option<ManifestOutput>,
     /// Features files that are written, by their shard's place in the input.
     pub features: BTreeMap<usize, FeaturesFile>,
 }
@@ -127,6 +130,9 @@ pub struct Manifest {
     pub identity: String,
     /// The resolved job.
     pub job: serde_json::Value,
+    /// The columns that were read.
+    #[serde(default)]
+    pub columns: Columns,
     /// The files that were read.
     pub inputs: Vec<ManifestInput>,
     /// The files that were written.
@@ -135,10 +141,109 @@ pub struct Manifest {
     pub counts: Counts,
     /// What was learned about learning: inertia, iterations, restarts; `null` with `vocabulary.from`.
     pub learning: serde_json::Value,
+    /// Clusters of images or of vectors.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clusters: Vec<ClusterEntry>,
     /// Bad images, at most [`MAX_REPEATED_BAD`] of each file; the lists in `bad_images/` have all.
     pub bad_images: Vec<ManifestBadImage>,
     /// How it ran: times, memory, threads.
     pub run: serde_json::Value,
+}
+
+/// The columns that were read, and why they were taken.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Columns {
+    /// The image column.
+    pub image: String,
+    /// Why it is that one.
+    pub image_reason: String,
+    /// The label column, if there is one.
+    pub label: Option<String>,
+    /// Why it is that one.
+    pub label_reason: Option<String>,
+    /// Height and width of the first image, if it is a good one.
+    pub first_image: Option<[u32; 2]>,
+}
+
+/// How one restart of k-means went. Inertias are means over patches or rows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RestartEntry {
+    /// Of the first centroids.
+    pub init_inertia: f64,
+    /// Of the centroids before each step.
+    pub inertia: Vec<f64>,
+    /// Steps taken.
+    pub steps: u64,
+    /// Passes that they amount to.
+    pub passes: f64,
+    /// Whether it ended by itself, not by `max_iter`.
+    pub converged: bool,
+    /// Centroids that died and were seeded anew.
+    pub reseeded: u64,
+    /// Of the last centroids, over everything.
+    pub final_inertia: f64,
+}
+
+/// One clustering of one [[cluster]] table: one k.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClusterEntry {
+    /// What was clustered: "pixels" or "features".
+    pub of: String,
+    /// Clusters.
+    pub k: u64,
+    /// The file with each row's cluster.
+    pub file: String,
+    /// The file of centroids.
+    pub centroids: String,
+    /// "lloyd" or "mini-batch".
+    pub algorithm: String,
+    /// Restarts.
+    pub n_init: u64,
+    /// Height of every image; none for features.
+    pub height: Option<u32>,
+    /// Width of every image; none for features.
+    pub width: Option<u32>,
+    /// Values in a row.
+    pub dimensions: u64,
+    /// Rows that were clustered.
+    pub rows: u64,
+    /// Sum of squared distances of the rows to their centroids.
+    pub inertia: f64,
+    /// Rows of each cluster.
+    pub counts: Vec<u64>,
+    /// Every restart, in order.
+    pub restarts: Vec<RestartEntry>,
+    /// How the clusters agree with the labels.
+    pub evaluation: Option<Evaluation>,
+    /// Why there is no evaluation.
+    pub evaluation_note: Option<String>,
+}
+
+/// How clusters agree with labels.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// The label column.
+    pub label: String,
+    /// Rows with a label.
+    pub n_labelled: u64,
+    /// Rows without one, which are left out.
+    pub n_unlabelled: u64,
+    /// Labels as they are shown, in order.
+    pub labels: Vec<String>,
+    /// Rows of each label in each cluster.
+    pub confusion: Vec<Vec<u64>>,
+    /// Share of rows whose label is their cluster's most frequent.
+    pub purity: f64,
+    /// Normalised mutual information.
+    pub nmi: f64,
+    /// Adjusted Rand index.
+    pub ari: f64,
+    /// Whether clusters hold one label each.
+    pub homogeneity: f64,
+    /// Whether labels lie in one cluster each.
+    pub completeness: f64,
+    /// Harmonic mean of the two.
+    pub v_measure: f64,
 }
 
 /// An input file in the manifest.
@@ -264,6 +369,7 @@ mod tests {
             inputs: Vec::new(),
             vocabulary: None,
             learning: Some(serde_json::json!({ "inertia": inertia })),
+            patches: None,
             features: BTreeMap::new(),
         };
         state.write(dir.path()).expect("written");

@@ -4,8 +4,10 @@
 //! manifest. No file appears under its final name before it is whole; see [`whole`].
 
 pub mod bytes;
+pub mod centroids;
 pub mod columns;
 pub mod detect;
+pub mod examples;
 pub mod features;
 pub mod hugging_face;
 pub mod images;
@@ -14,5 +16,8 @@ pub mod manifest;
 pub mod map;
 pub mod read;
 pub mod spill;
+mod table;
+pub mod timeline;
+pub mod vectors;
 pub mod vocabulary;
 pub mod whole;

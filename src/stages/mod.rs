@@ -9,6 +9,7 @@
 //! [`featurize::FeatureBatch`].
 
 pub mod decode;
+pub mod examples;
 pub mod featurize;
 pub mod gather;
 pub mod kmeans;

@@ -1,0 +1,133 @@
+//! SVG to PNG, with the one font that comes with the program: no system font can change a picture.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use image::ExtendedColorType;
+use resvg::tiny_skia::{Color, Pixmap, Transform};
+use resvg::usvg::{self, Options, Tree};
+
+use super::tile::encode;
+use crate::error::{Error, Result};
+use crate::shard::whole;
+
+/// Letters, digits and marks of Latin, Greek and Cyrillic; see the licence beside it.
+const FONT: &[u8] = include_bytes!("assets/Inter.otf");
+
+/// The font's family.
+pub(super) const FAMILY: &str = "Inter";
+
+/// Pixels of a picture, at most; larger ones are drawn smaller.
+const MAX_PIXELS: f32 = 2.5e6;
+
+/// Draws a run's pictures into its directory.
+pub(super) struct Painter {
+    dir: PathBuf,
+    options: Options<'static>,
+    written: Vec<String>,
+}
+
+impl Painter {
+    /// A painter for a run's directory, whose folder of pictures exists.
+    pub(super) fn new(dir: &Path) -> Painter {
+        let mut fonts = usvg::fontdb::Database::new();
+        fonts.load_font_data(FONT.to_vec());
+        Painter {
+            dir: dir.to_owned(),
+            options: Options {
+                font_family: FAMILY.to_owned(),
+                fontdb: Arc::new(fonts),
+                ..Options::default()
+            },
+            written: Vec::new(),
+        }
+    }
+
+    /// Draws an SVG as `pictures/NAME.png`; gives the picture's path in the run's directory.
+    pub(super) fn paint(&mut self, name: &str, svg: &str) -> Result<String> {
+        let path = super::picture_path(name);
+        let png = self.png(svg).map_err(|message| Error::Panicked {
+            stage: "report",
+            place: Some(self.dir.join(&path).as_path().into()),
+            message,
+        })?;
+        whole::write_whole(&self.dir.join(&path), &png)?;
+        self.written.push(path.clone());
+        Ok(path)
+    }
+
+    /// The paths of all pictures that were drawn.
+    pub(super) fn finish(self) -> Vec<String> {
+        self.written
+    }
+
+    fn png(&self, svg: &str) -> Result<Vec<u8>, String> {
+        let tree = Tree::from_str(svg, &self.options).map_err(|error| error.to_string())?;
+        let size = tree.size();
+        let scale = scale(size.width() * size.height());
+        let side = |side: f32| (side * scale).ceil().max(1.0) as u32;
+        let mut pixmap = Pixmap::new(side(size.width()), side(size.height()))
+            .ok_or_else(|| format!("a picture of {size:?} cannot be drawn"))?;
+        pixmap.fill(Color::WHITE);
+        resvg::render(
+            &tree,
+            Transform::from_scale(scale, scale),
+            &mut pixmap.as_mut(),
+        );
+        let (width, height) = (pixmap.width() as usize, pixmap.height() as usize);
+        // On white paper every pixel is opaque, so nothing has to be divided by alpha.
+        let mut pixels = pixmap.take();
+        let is_grey = pixels
+            .chunks_exact(4)
+            .all(|pixel| pixel[0] == pixel[1] && pixel[1] == pixel[2]);
+        let (n_channels, color) = match is_grey {
+            true => (1, ExtendedColorType::L8),
+            false => (3, ExtendedColorType::Rgb8),
+        };
+        for pixel in 0..width * height {
+            pixels.copy_within(4 * pixel..4 * pixel + n_channels, n_channels * pixel);
+        }
+        pixels.truncate(n_channels * width * height);
+        Ok(encode(&pixels, width, height, color))
+    }
+}
+
+/// Screen pixels a unit of a picture of so many square units: two, as dense screens have, where it stays small; whole
+/// numbers keep the pixels of tiles square.
+fn scale(area: f32) -> f32 {
+    if 4.0 * area <= MAX_PIXELS {
+        2.0
+    } else if area <= MAX_PIXELS {
+        1.0
+    } else {
+        (MAX_PIXELS / area).sqrt()
+    }
+}
+
+impl std::fmt::Debug for Painter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Painter({})", self.dir.display())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_drawn_with_the_font_that_comes_along() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let painter = Painter::new(dir.path());
+        let draw = |text: &str| {
+            let svg = format!(
+                r#"<svg xmlns="http://www.w3.org/2000/svg" width="60" height="20"><text x="2" y="15" font-size="12">{text}</text></svg>"#
+            );
+            let png = painter.png(&svg).expect("drawn");
+            image::load_from_memory(&png).expect("a PNG").to_luma8()
+        };
+        let (letters, nothing) = (draw("Ag 7"), draw(""));
+        assert_eq!(letters.dimensions(), (120, 40));
+        assert!(letters.pixels().any(|pixel| pixel.0[0] < 64));
+        assert!(nothing.pixels().all(|pixel| pixel.0[0] == 255));
+    }
+}

@@ -1,0 +1,108 @@
+//! The vocabulary as a mosaic.
+
+use crate::error::Result;
+use crate::kernel::vocabulary::Vocabulary;
+use crate::report::png::Painter;
+use crate::report::run_files::RunFiles;
+use crate::report::sheet::Sheet;
+use crate::report::text::{count, size};
+use crate::report::tile::{Picture, Range, Tile};
+
+use super::clusters::share;
+
+/// Words that are shown, at most.
+const MAX_WORDS: usize = 200;
+
+/// Words in a row of the picture.
+const COLUMNS: usize = 10;
+
+/// A word whose values span less than this part of the widest span is not stretched to full contrast.
+const LEAST_SPAN: f64 = 0.05;
+
+pub(in crate::report) struct Words {
+    pub(in crate::report) k: String,
+    pub(in crate::report) shape: String,
+    pub(in crate::report) tiles: Vec<(Picture, String)>,
+    pub(in crate::report) n_left_out: usize,
+    pub(in crate::report) file: String,
+}
+
+pub(in crate::report) fn words(files: &RunFiles, painter: &mut Painter) -> Result<Words> {
+    let vocabulary = &files.vocabulary;
+    let patch = vocabulary.preparation.patch;
+    let total: u64 = vocabulary.counts.iter().sum();
+    let mut order: Vec<usize> = (0..vocabulary.k()).collect();
+    order.sort_by_key(|&word| (std::cmp::Reverse(vocabulary.counts[word]), word));
+    order.truncate(MAX_WORDS);
+    let least_span = least_span(vocabulary);
+    let tiles: Vec<(usize, Tile, String)> = order
+        .iter()
+        .map(|&word| {
+            let share = share(vocabulary.counts[word] as f64, total as f64);
+            (word, word_tile(vocabulary, word, least_span), share)
+        })
+        .collect();
+    let file = painter.paint(
+        "words",
+        &Sheet {
+            title: title(vocabulary.k(), tiles.len()),
+            columns: if tiles.len() > 100 {
+                2 * COLUMNS
+            } else {
+                COLUMNS
+            },
+            tiles: tiles
+                .iter()
+                .map(|(_, tile, share)| (Some(tile.clone()), share.clone()))
+                .collect(),
+        }
+        .alone(),
+    )?;
+    Ok(Words {
+        k: count(vocabulary.k() as u64),
+        shape: size(patch.height, patch.width),
+        n_left_out: vocabulary.k() - tiles.len(),
+        tiles: tiles
+            .into_iter()
+            .map(|(word, tile, share)| {
+                (
+                    tile.picture(format!("Word {word}, {share} of the sample")),
+                    share,
+                )
+            })
+            .collect(),
+        file,
+    })
+}
+
+fn title(k: usize, n_shown: usize) -> String {
+    match k == n_shown {
+        true => format!("The {k} words, in order of use, with their share of the sample"),
+        false => format!("The {n_shown} most used of {k} words, with their share of the sample"),
+    }
+}
+
+/// A word, scaled by itself, but for noise in words that are flat.
+fn word_tile(vocabulary: &Vocabulary, word: usize, least_span: f64) -> Tile {
+    let patch = vocabulary.preparation.patch;
+    let values = word_values(vocabulary, word);
+    let range = Range::of(values.iter().copied()).at_least(least_span);
+    Tile::new(&values, patch.height as usize, patch.width as usize, range)
+}
+
+/// The values of a word.
+pub(in crate::report) fn word_values(vocabulary: &Vocabulary, word: usize) -> Vec<f64> {
+    let d = vocabulary.d();
+    let values = &vocabulary.centroids[word * d..][..d];
+    values.iter().map(|&value| f64::from(value)).collect()
+}
+
+/// The span below which a word counts as flat.
+pub(in crate::report) fn least_span(vocabulary: &Vocabulary) -> f64 {
+    let d = vocabulary.d();
+    let spans = vocabulary
+        .centroids
+        .chunks_exact(d)
+        .map(|word| Range::of(word.iter().map(|&value| f64::from(value))).span());
+    LEAST_SPAN * spans.fold(0.0, f64::max)
+}
