@@ -218,7 +218,7 @@ fn legend(series: &[Series]) -> Vec<LegendItem> {
                 name: short(&series.name, 24),
                 x,
             };
-            x += 38.0 + 6.8 * item.name.chars().count() as f64;
+            x += 40.0 + 7.4 * item.name.chars().count() as f64;
             item
         })
         .collect()

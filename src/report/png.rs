@@ -1,13 +1,12 @@
 //! SVG to PNG, with the one font that comes with the program: no system font can change a picture.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use image::ExtendedColorType;
 use resvg::tiny_skia::{Color, Pixmap, Transform};
 use resvg::usvg::{self, Options, Tree};
 
-use super::tile::encode;
 use crate::error::{Error, Result};
 use crate::shard::whole;
 
@@ -19,6 +18,18 @@ pub(super) const FAMILY: &str = "Inter";
 
 /// Pixels of a picture, at most; larger ones are drawn smaller.
 const MAX_PIXELS: f32 = 2.5e6;
+
+/// Pixels that are drawn at once.
+const STRIP_PIXELS: u32 = 1 << 18;
+
+/// What a picture is drawn with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ink {
+    /// Black, white and greys alone.
+    Grey,
+    /// Colours.
+    Color,
+}
 
 /// Draws a run's pictures into its directory.
 pub(super) struct Painter {
@@ -44,9 +55,9 @@ impl Painter {
     }
 
     /// Draws an SVG as `pictures/NAME.png`; gives the picture's path in the run's directory.
-    pub(super) fn paint(&mut self, name: &str, svg: &str) -> Result<String> {
+    pub(super) fn paint(&mut self, name: &str, svg: &str, ink: Ink) -> Result<String> {
         let path = super::picture_path(name);
-        let png = self.png(svg).map_err(|message| Error::Panicked {
+        let png = self.png(svg, ink).map_err(|message| Error::Panicked {
             stage: "report",
             place: Some(self.dir.join(&path).as_path().into()),
             message,
@@ -61,34 +72,52 @@ impl Painter {
         self.written
     }
 
-    fn png(&self, svg: &str) -> Result<Vec<u8>, String> {
+    /// Draws strip by strip: a large picture takes no more memory than a small one.
+    fn png(&self, svg: &str, ink: Ink) -> Result<Vec<u8>, String> {
         let tree = Tree::from_str(svg, &self.options).map_err(|error| error.to_string())?;
         let size = tree.size();
         let scale = scale(size.width() * size.height());
         let side = |side: f32| (side * scale).ceil().max(1.0) as u32;
-        let mut pixmap = Pixmap::new(side(size.width()), side(size.height()))
-            .ok_or_else(|| format!("a picture of {size:?} cannot be drawn"))?;
-        pixmap.fill(Color::WHITE);
-        resvg::render(
-            &tree,
-            Transform::from_scale(scale, scale),
-            &mut pixmap.as_mut(),
-        );
-        let (width, height) = (pixmap.width() as usize, pixmap.height() as usize);
-        // On white paper every pixel is opaque, so nothing has to be divided by alpha.
-        let mut pixels = pixmap.take();
-        let is_grey = pixels
-            .chunks_exact(4)
-            .all(|pixel| pixel[0] == pixel[1] && pixel[1] == pixel[2]);
-        let (n_channels, color) = match is_grey {
-            true => (1, ExtendedColorType::L8),
-            false => (3, ExtendedColorType::Rgb8),
-        };
-        for pixel in 0..width * height {
-            pixels.copy_within(4 * pixel..4 * pixel + n_channels, n_channels * pixel);
+        let (width, height) = (side(size.width()), side(size.height()));
+        let strip_height = (STRIP_PIXELS / width).clamp(1, height);
+        let mut strip = Pixmap::new(width, strip_height)
+            .ok_or_else(|| format!("a picture of {width} by {height} cannot be drawn"))?;
+        let mut out = Vec::new();
+        let mut encoder = png::Encoder::new(&mut out, width, height);
+        encoder.set_depth(png::BitDepth::Eight);
+        encoder.set_color(ink.color());
+        encoder.set_compression(png::Compression::Balanced);
+        let failed = |error: png::EncodingError| error.to_string();
+        let mut writer = encoder.write_header().map_err(failed)?;
+        let mut writer = writer.stream_writer().map_err(failed)?;
+        for top in (0..height).step_by(strip_height as usize) {
+            strip.fill(Color::WHITE);
+            let transform = Transform::from_scale(scale, scale).post_translate(0.0, -(top as f32));
+            resvg::render(&tree, transform, &mut strip.as_mut());
+            let n_pixels = width as usize * strip_height.min(height - top) as usize;
+            // On white paper every pixel is opaque, so nothing has to be divided by alpha.
+            let pixels = strip.data().chunks_exact(4).take(n_pixels);
+            let bytes: Vec<u8> = match ink {
+                Ink::Grey => pixels.map(|pixel| pixel[0]).collect(),
+                Ink::Color => pixels
+                    .flat_map(|pixel| [pixel[0], pixel[1], pixel[2]])
+                    .collect(),
+            };
+            writer
+                .write_all(&bytes)
+                .map_err(|error| error.to_string())?;
         }
-        pixels.truncate(n_channels * width * height);
-        Ok(encode(&pixels, width, height, color))
+        writer.finish().map_err(failed)?;
+        Ok(out)
+    }
+}
+
+impl Ink {
+    fn color(self) -> png::ColorType {
+        match self {
+            Ink::Grey => png::ColorType::Grayscale,
+            Ink::Color => png::ColorType::Rgb,
+        }
     }
 }
 
@@ -122,7 +151,7 @@ mod tests {
             let svg = format!(
                 r#"<svg xmlns="http://www.w3.org/2000/svg" width="60" height="20"><text x="2" y="15" font-size="12">{text}</text></svg>"#
             );
-            let png = painter.png(&svg).expect("drawn");
+            let png = painter.png(&svg, Ink::Grey).expect("drawn");
             image::load_from_memory(&png).expect("a PNG").to_luma8()
         };
         let (letters, nothing) = (draw("Ag 7"), draw(""));

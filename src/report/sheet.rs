@@ -6,7 +6,6 @@ use super::png::FAMILY;
 use super::text::short;
 use super::tile::Tile;
 
-
 /// Distance between tiles.
 const GAP: usize = 10;
 
@@ -58,7 +57,10 @@ impl Sheet {
         let widest = shown().map(|tile| tile.width).max().unwrap_or(1);
         // A whole number of screen pixels a pixel keeps them square and sharp.
         let zoom = (self.side / tallest.max(widest)).max(1);
-        let caption_chars = self.tiles.iter().map(|(_, caption)| caption.chars().count());
+        let caption_chars = self
+            .tiles
+            .iter()
+            .map(|(_, caption)| caption.chars().count());
         let caption_chars = caption_chars.max().unwrap_or(0).min(MAX_CAPTION);
         let caption = if caption_chars > 0 { CAPTION } else { 0 };
         let cell_width = (widest * zoom).max(6 * caption_chars) + GAP;

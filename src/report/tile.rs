@@ -62,12 +62,13 @@ impl Range {
         self.high - self.low
     }
 
-    /// This range, widened around its middle to `span` if it is shorter: what is nearly flat looks flat.
-    pub(super) fn at_least(self, span: f64) -> Range {
-        let missing = (span - self.span()).max(0.0);
-        Range {
-            low: self.low - missing / 2.0,
-            high: self.high + missing / 2.0,
+    /// This range, or `whole` where this one is so short a part of it that stretching it would show noise.
+    pub(super) fn unless_flat(self, whole: Range) -> Range {
+        const FLAT: f64 = 0.05;
+        if self.span() < FLAT * whole.span() {
+            whole
+        } else {
+            self
         }
     }
 
@@ -221,7 +222,16 @@ mod tests {
     fn what_is_flat_or_unknown_is_mid_grey() {
         assert_eq!(grey(&[2.0, 2.0], Range::of([2.0, 2.0])), [128, 128]);
         assert_eq!(grey(&[f64::NAN], BYTES), [128]);
-        assert_eq!(grey(&[2.0], Range::of([]).at_least(1.0)), [128]);
+        assert_eq!(grey(&[2.0], Range::of([])), [128]);
+    }
+
+    #[test]
+    fn what_is_flat_keeps_its_place_among_the_others() {
+        let whole = Range::of([-1.0, 3.0]);
+        let flat = Range::of([-1.0, -0.9]).unless_flat(whole);
+        assert_eq!(grey(&[-1.0, -0.9], flat), [0, 6]);
+        let own = Range::of([-1.0, 0.0]).unless_flat(whole);
+        assert_eq!(grey(&[-1.0, 0.0], own), [0, 255]);
     }
 
     #[test]

@@ -1,17 +1,19 @@
 //! Clusters of whole images or of vectors, and how they agree with the labels.
 
-use crate::error::Result;
+use std::path::Path;
+
+use crate::error::{Error, Result};
 use crate::report::chart::{Chart, Scale, Series};
 use crate::report::cluster_name;
 use crate::report::color::Shade;
 use crate::report::heat::{Cell, Heat, Row};
-use crate::report::png::Painter;
+use crate::report::png::{Ink, Painter};
 use crate::report::run_files::RunFiles;
 use crate::report::sheet::Sheet;
 use crate::report::text::{count, percent, plural, short};
 use crate::report::tile::{Picture, Range, Tile};
 use crate::report::word_use::MAX_CLASSES;
-use crate::shard::centroids::Centroids;
+use crate::shard::centroids;
 use crate::shard::manifest::{ClusterEntry, Evaluation, RestartEntry};
 
 use super::Drawing;
@@ -75,10 +77,11 @@ pub(in crate::report) fn clusters(
     of: &str,
     painter: &mut Painter,
 ) -> Result<Option<Clusters>> {
-    let all: Vec<&(ClusterEntry, Option<Centroids>)> = files
+    let all: Vec<&ClusterEntry> = files
+        .manifest
         .clusters
         .iter()
-        .filter(|(entry, _)| entry.of == of)
+        .filter(|entry| entry.of == of)
         .collect();
     if all.is_empty() {
         return Ok(None);
@@ -86,15 +89,15 @@ pub(in crate::report) fn clusters(
     let shown: Result<Vec<Clustering>> = all
         .iter()
         .take(MAX_SHOWN)
-        .map(|(entry, centroids)| clustering(entry, centroids.as_ref(), painter))
+        .map(|entry| clustering(&files.dir, entry, painter))
         .collect();
     Ok(Some(Clusters {
         scores: all
             .iter()
             .take(MAX_SCORES)
-            .map(|(entry, _)| score(entry))
+            .map(|entry| score(entry))
             .collect(),
-        has_evaluation: all.iter().any(|(entry, _)| entry.evaluation.is_some()),
+        has_evaluation: all.iter().any(|entry| entry.evaluation.is_some()),
         shown: shown?,
         n_left_out: all.len().saturating_sub(MAX_SHOWN),
     }))
@@ -119,13 +122,12 @@ fn score(entry: &ClusterEntry) -> Score {
     }
 }
 
-fn clustering(
-    entry: &ClusterEntry,
-    centroids: Option<&Centroids>,
-    painter: &mut Painter,
-) -> Result<Clustering> {
+fn clustering(dir: &Path, entry: &ClusterEntry, painter: &mut Painter) -> Result<Clustering> {
     let name = cluster_name(entry);
-    let tiles = centroids.map_or(Vec::new(), |centroids| tiles(entry, centroids));
+    let tiles = match (entry.height, entry.width) {
+        (Some(height), Some(width)) => tiles(&dir.join(&entry.centroids), height, width)?,
+        _ => Vec::new(),
+    };
     let tiles_file = match tiles.is_empty() {
         true => None,
         false => Some(
@@ -134,13 +136,14 @@ fn clustering(
                 &Sheet {
                     title: format!("Centroids of {} clusters of whole images", entry.k),
                     columns: tiles.len().min(10),
-                side: 56,
+                    side: 56,
                     tiles: tiles
                         .iter()
                         .map(|(tile, caption)| (Some(tile.clone()), caption.clone()))
                         .collect(),
                 }
                 .alone(),
+                Ink::Grey,
             )?,
         ),
     };
@@ -196,23 +199,29 @@ fn clustering(
     })
 }
 
-fn tiles(entry: &ClusterEntry, centroids: &Centroids) -> Vec<(Tile, String)> {
-    let (Some(height), Some(width)) = (entry.height, entry.width) else {
-        return Vec::new();
-    };
+/// The centroids of whole images, on one scale, each with the size of its cluster.
+fn tiles(path: &Path, height: u32, width: u32) -> Result<Vec<(Tile, String)>> {
+    let centroids = centroids::read(path)?;
+    if centroids.d as u64 != u64::from(height) * u64::from(width) {
+        return Err(Error::file(
+            path,
+            format!(
+                "has centroids of {} values, not of {height}x{width} pixels",
+                centroids.d
+            ),
+        ));
+    }
     let n = centroids.counts.len().min(MAX_TILES);
     let values = || centroids.values.iter().map(|&value| f64::from(value));
     let range = Range::of_pixels(values());
     let max_side = ((MAX_PIXELS / n.max(1)) as f64).sqrt() as usize;
-    let pixels: Vec<f64> = values().take(n * centroids.d).collect();
-    pixels
-        .chunks_exact(centroids.d)
-        .zip(&centroids.counts)
-        .map(|(pixels, &rows)| {
-            let tile = Tile::new(pixels, height as usize, width as usize, range);
-            (tile.at_most(max_side), plural(rows, "image", "images"))
-        })
-        .collect()
+    let shown = centroids.values.chunks_exact(centroids.d.max(1)).take(n);
+    let tiles = shown.zip(&centroids.counts).map(|(values, &rows)| {
+        let values: Vec<f64> = values.iter().map(|&value| f64::from(value)).collect();
+        let tile = Tile::new(&values, height as usize, width as usize, range);
+        (tile.at_most(max_side), plural(rows, "image", "images"))
+    });
+    Ok(tiles.collect())
 }
 
 /// The confusion matrix, or its most frequent part; `None` where there are too many labels.
@@ -256,7 +265,7 @@ fn confusion(
         columns: columns.iter().map(usize::to_string).collect(),
         rows: heat_rows.collect(),
     };
-    let file = painter.paint(&format!("{name}.confusion"), &heat.alone())?;
+    let file = painter.paint(&format!("{name}.confusion"), &heat.alone(), Ink::Color)?;
     let mut note = Vec::new();
     if rows.len() < n_labels {
         note.push(format!(

@@ -6,7 +6,7 @@ use crate::kernel::image::PixelsRef;
 use crate::kernel::nearest::{Scratch, Simd, Words, nearest};
 use crate::kernel::rebuild::rebuild;
 use crate::kernel::sample::Record;
-use crate::report::png::Painter;
+use crate::report::png::{Ink, Painter};
 use crate::report::run_files::RunFiles;
 use crate::report::sheet::Sheet;
 use crate::report::text::{short, size};
@@ -65,7 +65,7 @@ pub(in crate::report) fn images(files: &RunFiles, painter: &mut Painter) -> Resu
     if pairs.is_empty() {
         return Ok(None);
     }
-    let file = painter.paint("images", &sheet(&pairs).alone())?;
+    let file = painter.paint("images", &sheet(&pairs).alone(), Ink::Grey)?;
     let is_cut = |image: &ImageExample| image.whole != [image.height, image.width];
     Ok(Some(Images {
         are_cut: pairs.iter().any(|(image, _, _)| is_cut(image)),

@@ -14,7 +14,7 @@ use crate::error::Result;
 
 use super::chart::Chart;
 use super::heat::Heat;
-use super::png::Painter;
+use super::png::{Ink, Painter};
 
 /// A chart or heat map in the page, and as a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,14 +29,14 @@ impl Drawing {
     fn of_chart(chart: &Chart, name: &str, painter: &mut Painter) -> Result<Drawing> {
         Ok(Drawing {
             svg: chart.inline(),
-            file: painter.paint(name, &chart.alone())?,
+            file: painter.paint(name, &chart.alone(), Ink::Color)?,
         })
     }
 
     fn of_heat(heat: &Heat, name: &str, painter: &mut Painter) -> Result<Drawing> {
         Ok(Drawing {
             svg: heat.inline(),
-            file: painter.paint(name, &heat.alone())?,
+            file: painter.paint(name, &heat.alone(), Ink::Color)?,
         })
     }
 }

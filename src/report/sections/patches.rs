@@ -1,14 +1,14 @@
 //! The sample of patches, and the real patches nearest to each word.
 
 use crate::error::Result;
-use crate::report::png::Painter;
+use crate::report::png::{Ink, Painter};
 use crate::report::run_files::RunFiles;
 use crate::report::sheet::Sheet;
 use crate::report::text::{count, plural, size};
 use crate::report::tile::{Picture, Range, Tile, mosaic};
 use crate::shard::examples::{PatchExample, PatchExamples};
 
-use super::words::{least_span, word_values};
+use super::words::{scale, word_values};
 
 /// Patches of the random set in a row.
 const COLUMNS: usize = 20;
@@ -69,6 +69,7 @@ pub(in crate::report) fn sample(files: &RunFiles, painter: &mut Painter) -> Resu
                 .collect(),
         }
         .alone(),
+        Ink::Grey,
     )?;
     Ok(Some(Sample {
         n_patches: count(patches.n_sampled),
@@ -110,20 +111,20 @@ pub(in crate::report) fn nearest(
     let Some(patches) = files.patches.as_ref().filter(|p| !p.nearest.is_empty()) else {
         return Ok(None);
     };
-    let least_span = least_span(&files.vocabulary);
+    let scale = scale(&files.vocabulary);
     let rows: Vec<(u32, Tile, Vec<Tile>)> = patches
         .nearest
         .chunk_by(|a, b| a.word == b.word)
         .filter(|near| (near[0].word as usize) < files.vocabulary.k())
         .take(MAX_WORDS)
-        .map(|near| row(files, patches, near, least_span))
+        .map(|near| row(files, patches, near, scale))
         .collect();
     let per_word = rows
         .iter()
         .map(|(_, _, near)| near.len())
         .max()
         .unwrap_or(0);
-    let file = painter.paint("nearest", &sheet(&rows, per_word).alone())?;
+    let file = painter.paint("nearest", &sheet(&rows, per_word).alone(), Ink::Grey)?;
     let words = rows.iter().map(|(number, word, near)| NearWord {
         number: *number,
         word: word.picture(format!("Word {number}")),
@@ -147,7 +148,7 @@ fn row(
     files: &RunFiles,
     patches: &PatchExamples,
     near: &[PatchExample],
-    least_span: f64,
+    scale: Range,
 ) -> (u32, Tile, Vec<Tile>) {
     let (height, width) = (patches.patch.height as usize, patches.patch.width as usize);
     let word = word_values(&files.vocabulary, near[0].word as usize);
@@ -161,7 +162,7 @@ fn row(
         })
         .collect();
     let all = word.iter().chain(values.iter().flatten()).copied();
-    let range = Range::of(all).at_least(least_span);
+    let range = Range::of(all).unless_flat(scale);
     let tile = |values: &[f64]| Tile::new(values, height, width, range);
     (
         near[0].word,

@@ -242,7 +242,7 @@ fn throughput(timeline: &[StagePoint]) -> Option<Chart> {
         smooth(&rates.collect::<Vec<_>>())
     });
     (!series.is_empty()).then(|| Chart {
-        title: "Images a second".to_owned(),
+        title: "Throughput of each stage".to_owned(),
         alt: "Images a second of each stage, over the time of the run".to_owned(),
         x_label: "seconds".to_owned(),
         y_label: "images a second".to_owned(),
@@ -281,7 +281,7 @@ fn channels(timeline: &[StagePoint]) -> Option<Chart> {
         smooth(&fill.collect::<Vec<_>>())
     });
     (!series.is_empty()).then(|| Chart {
-        title: "Fill of the channel before each stage".to_owned(),
+        title: "Where batches wait".to_owned(),
         alt: "How full the channel before each stage is, over the time of the run".to_owned(),
         x_label: "seconds".to_owned(),
         y_label: "fill of the channel before a stage".to_owned(),

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::kernel::vocabulary::Vocabulary;
-use crate::report::png::Painter;
+use crate::report::png::{Ink, Painter};
 use crate::report::run_files::RunFiles;
 use crate::report::sheet::Sheet;
 use crate::report::text::{count, size};
@@ -15,9 +15,6 @@ const MAX_WORDS: usize = 200;
 
 /// Words in a row of the picture.
 const COLUMNS: usize = 10;
-
-/// A word whose values span less than this part of the widest span is not stretched to full contrast.
-const LEAST_SPAN: f64 = 0.05;
 
 pub(in crate::report) struct Words {
     pub(in crate::report) k: String,
@@ -34,29 +31,30 @@ pub(in crate::report) fn words(files: &RunFiles, painter: &mut Painter) -> Resul
     let mut order: Vec<usize> = (0..vocabulary.k()).collect();
     order.sort_by_key(|&word| (std::cmp::Reverse(vocabulary.counts[word]), word));
     order.truncate(MAX_WORDS);
-    let least_span = least_span(vocabulary);
+    let scale = scale(vocabulary);
     let tiles: Vec<(usize, Tile, String)> = order
         .iter()
         .map(|&word| {
             let share = share(vocabulary.counts[word] as f64, total as f64);
-            (word, word_tile(vocabulary, word, least_span), share)
+            (word, word_tile(vocabulary, word, scale), share)
         })
         .collect();
     let file = painter.paint(
         "words",
         &Sheet {
             title: title(vocabulary.k(), tiles.len()),
-            columns: if tiles.len() > 100 {
-                2 * COLUMNS
-            } else {
-                COLUMNS
+            columns: match tiles.len() {
+                0..=100 => COLUMNS,
+                _ => 2 * COLUMNS,
             },
+            side: 48,
             tiles: tiles
                 .iter()
                 .map(|(_, tile, share)| (Some(tile.clone()), share.clone()))
                 .collect(),
         }
         .alone(),
+        Ink::Grey,
     )?;
     Ok(Words {
         k: count(vocabulary.k() as u64),
@@ -82,11 +80,11 @@ fn title(k: usize, n_shown: usize) -> String {
     }
 }
 
-/// A word, scaled by itself, but for noise in words that are flat.
-fn word_tile(vocabulary: &Vocabulary, word: usize, least_span: f64) -> Tile {
+/// A word, scaled by itself; a flat one, as it is beside the others.
+fn word_tile(vocabulary: &Vocabulary, word: usize, scale: Range) -> Tile {
     let patch = vocabulary.preparation.patch;
     let values = word_values(vocabulary, word);
-    let range = Range::of(values.iter().copied()).at_least(least_span);
+    let range = Range::of(values.iter().copied()).unless_flat(scale);
     Tile::new(&values, patch.height as usize, patch.width as usize, range)
 }
 
@@ -97,12 +95,7 @@ pub(in crate::report) fn word_values(vocabulary: &Vocabulary, word: usize) -> Ve
     values.iter().map(|&value| f64::from(value)).collect()
 }
 
-/// The span below which a word counts as flat.
-pub(in crate::report) fn least_span(vocabulary: &Vocabulary) -> f64 {
-    let d = vocabulary.d();
-    let spans = vocabulary
-        .centroids
-        .chunks_exact(d)
-        .map(|word| Range::of(word.iter().map(|&value| f64::from(value))).span());
-    LEAST_SPAN * spans.fold(0.0, f64::max)
+/// The values of all words.
+pub(in crate::report) fn scale(vocabulary: &Vocabulary) -> Range {
+    Range::of(vocabulary.centroids.iter().map(|&value| f64::from(value)))
 }
