@@ -49,13 +49,20 @@ fn run_job(
     run(&job, false, watch).map(|_| ())
 }
 
-/// The bytes that must not differ: vocabulary and features.
+/// The bytes that must not differ: vocabulary, features, and what was kept to be looked at.
 fn results(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let features = fs::read_dir(dir.join("features")).expect("features");
     let mut files: Vec<PathBuf> = features
         .map(|entry| entry.expect("an entry").path())
         .collect();
-    files.push(dir.join("vocabulary.parquet"));
+    files.extend(
+        [
+            "vocabulary.parquet",
+            "pictures/patches.parquet",
+            "pictures/images.parquet",
+        ]
+        .map(|name| dir.join(name)),
+    );
     files
         .into_iter()
         .map(|path| {
@@ -82,7 +89,11 @@ const DIGITS: &str = "configs/digits.toml";
 
 fn assert_same_as_default(variants: &[&[&str]], common: &[&str]) {
     let expected = result_of(DIGITS, common);
-    assert_eq!(expected.len(), 5, "four shards and a vocabulary");
+    assert_eq!(
+        expected.len(),
+        7,
+        "four shards, a vocabulary, kept patches and images"
+    );
     for variant in variants {
         let sets: Vec<&str> = common.iter().chain(*variant).copied().collect();
         let found = result_of(DIGITS, &sets);

@@ -7,6 +7,8 @@ use bytesize::ByteSize;
 use crate::error::{Error, Result};
 use crate::job::{Job, VocabularySource};
 use crate::kernel::nearest::{Scratch, Words};
+use crate::report;
+use crate::stages::examples;
 use crate::stages::featurize::worker_bytes;
 use crate::stages::kmeans;
 
@@ -49,6 +51,8 @@ pub struct MemoryPlan {
     pub words_bytes: u64,
     /// The features file that is being written.
     pub sink_bytes: u64,
+    /// The pictures and the report, in the end.
+    pub report_bytes: u64,
 }
 
 /// What a job's inputs and outputs need.
@@ -94,8 +98,12 @@ impl MemoryPlan {
             words_bytes: Words::heap_bytes(k, d)
                 + threads * (Scratch::heap_bytes(k, d) + worker_bytes(k)),
             sink_bytes: needs.sink_bytes,
+            report_bytes: report::heap_bytes(k, d) + examples::heap_bytes(d),
         };
-        let needed = plan.learn_bytes().max(plan.featurize_bytes());
+        let needed = plan
+            .learn_bytes()
+            .max(plan.featurize_bytes())
+            .max(plan.base_bytes + plan.report_bytes);
         if needed > ceiling_bytes {
             return Err(plan.refusal(needed));
         }
@@ -134,6 +142,10 @@ impl MemoryPlan {
             (
                 self.sink_bytes,
                 "the features file being written; a lower vocabulary.k needs less",
+            ),
+            (
+                self.report_bytes,
+                "the report; a lower vocabulary.k or a smaller patch needs less",
             ),
             (
                 self.words_bytes,

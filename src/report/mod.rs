@@ -80,6 +80,17 @@ pub fn draw(dir: &Path) -> Result<Drawn> {
     })
 }
 
+/// What [`draw`] takes for everything but words: the page's pictures and text, a strip of pixels, a piece of a file.
+const BASE_BYTES: u64 = 4 << 20;
+
+/// Upper bound on the heap bytes that [`draw`] allocates for `k` words of `d` values, what was kept for it and clusters not
+/// counted.
+pub fn heap_bytes(k: usize, d: usize) -> u64 {
+    let (k, d) = (k as u64, d as u64);
+    // The words as they are read and as they are, and laid out for the search; their uses.
+    BASE_BYTES + k * d * 16 + k * 64
+}
+
 /// Every file that [`draw`] may have made for a run, by its path in the run's directory.
 pub fn files(manifest: &Manifest) -> Vec<String> {
     let clusters = manifest.clusters.iter().flat_map(|cluster| {

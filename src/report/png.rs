@@ -89,7 +89,7 @@ impl Painter {
         encoder.set_compression(png::Compression::Balanced);
         let failed = |error: png::EncodingError| error.to_string();
         let mut writer = encoder.write_header().map_err(failed)?;
-        let mut writer = writer.stream_writer().map_err(failed)?;
+        let mut rows = writer.stream_writer().map_err(failed)?;
         for top in (0..height).step_by(strip_height as usize) {
             strip.fill(Color::WHITE);
             let transform = Transform::from_scale(scale, scale).post_translate(0.0, -(top as f32));
@@ -103,10 +103,9 @@ impl Painter {
                     .flat_map(|pixel| [pixel[0], pixel[1], pixel[2]])
                     .collect(),
             };
-            writer
-                .write_all(&bytes)
-                .map_err(|error| error.to_string())?;
+            rows.write_all(&bytes).map_err(|error| error.to_string())?;
         }
+        rows.finish().map_err(failed)?;
         writer.finish().map_err(failed)?;
         Ok(out)
     }

@@ -5,13 +5,10 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::kernel::vocabulary::Vocabulary;
-use crate::shard::centroids::{self, Centroids};
 use crate::shard::examples::{
     IMAGES_FILE, ImageExample, PATCHES_FILE, PICTURES_DIR, PatchExamples, read_images, read_patches,
 };
-use crate::shard::manifest::{
-    ClusterEntry, FORMAT, MANIFEST_FILE, Manifest, RestartEntry, VOCABULARY_FILE,
-};
+use crate::shard::manifest::{FORMAT, MANIFEST_FILE, Manifest, RestartEntry, VOCABULARY_FILE};
 use crate::shard::timeline::{self, StagePoint, TIMELINE_FILE};
 use crate::shard::vocabulary;
 
@@ -36,8 +33,6 @@ pub(super) struct RunFiles {
     pub(super) timeline: Vec<StagePoint>,
     /// How often words are used.
     pub(super) word_use: WordUse,
-    /// Clusterings, with their centroids where these are pictures.
-    pub(super) clusters: Vec<(ClusterEntry, Option<Centroids>)>,
 }
 
 /// The manifest's `learning`.
@@ -50,9 +45,6 @@ pub(super) struct Learning {
     /// Every restart.
     pub(super) restarts: Vec<RestartEntry>,
 }
-
-/// Clusterings whose centroids are drawn, at most.
-pub(super) const MAX_DRAWN_CLUSTERINGS: usize = 8;
 
 impl RunFiles {
     /// Reads a run's directory.
@@ -99,7 +91,6 @@ impl RunFiles {
                 true => timeline::read(dir)?,
                 false => Vec::new(),
             },
-            clusters: clusters(dir, &manifest)?,
             dir: dir.to_owned(),
             manifest,
             vocabulary,
@@ -166,31 +157,4 @@ fn check_outputs(dir: &Path, manifest: &Manifest) -> Result<()> {
         });
     }
     Ok(())
-}
-
-fn clusters(dir: &Path, manifest: &Manifest) -> Result<Vec<(ClusterEntry, Option<Centroids>)>> {
-    let mut drawn = 0;
-    let with_centroids = manifest.clusters.iter().map(|entry| {
-        let (Some(height), Some(width)) = (entry.height, entry.width) else {
-            return Ok((entry.clone(), None));
-        };
-        if drawn == MAX_DRAWN_CLUSTERINGS {
-            return Ok((entry.clone(), None));
-        }
-        drawn += 1;
-        let path = dir.join(&entry.centroids);
-        let centroids = centroids::read(&path)?;
-        let d = u64::from(height) * u64::from(width);
-        if centroids.d as u64 != d || d == 0 {
-            return Err(Error::file(
-                path.as_path(),
-                format!(
-                    "has centroids of {} values, not of {height}x{width} pixels",
-                    centroids.d
-                ),
-            ));
-        }
-        Ok((entry.clone(), Some(centroids)))
-    });
-    with_centroids.collect()
 }

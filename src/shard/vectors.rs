@@ -12,7 +12,7 @@ use crate::error::{Error, Place, Result};
 use crate::job::Io;
 
 /// Raw bytes of vectors that are read at once, about.
-const READ_BYTES: usize = 1 << 20;
+const READ_BYTES: usize = 1 << 18;
 
 /// Rows that are read at once, at most.
 const MAX_READ_ROWS: usize = 4096;

@@ -236,12 +236,13 @@ fn value(pixels: PixelsRef<'_>, at: usize) -> f32 {
     }
 }
 
-/// Heap bytes that examples take at most, for patches of `d` values.
+/// Heap bytes that examples of patches of `d` values take at most: while they are kept, and while they are drawn.
 pub fn heap_bytes(d: usize) -> u64 {
-    let patches = 2 * MAX_VALUES.max(d);
+    let n_patches = N_RANDOM + MAX_WORDS * PER_WORD;
+    let patches = n_patches.saturating_mul(d).min(2 * MAX_VALUES.max(d));
     let images = N_IMAGES * (MAX_SIDE as usize * MAX_SIDE as usize).max(2 * d);
-    // The values, and once more as the columns of a file.
-    (2 * (patches + images) * size_of::<f32>()) as u64
+    // The values, once more as columns of a file, and as grey pixels and their text.
+    (3 * (patches + images) * size_of::<f32>()) as u64
 }
 
 #[cfg(test)]
