@@ -281,7 +281,13 @@ fn patches_of_any_shape_are_drawn() {
             format!("patches.size={size}"),
             format!("patches.stride={stride}"),
         );
-        let mut args = scene.run_args(&[&size, &stride, "vocabulary.k=4", "sample.per_image=30"]);
+        let mut args = scene.run_args(&[
+            &size,
+            &stride,
+            "run.memory=\"512MiB\"",
+            "vocabulary.k=4",
+            "sample.per_image=30",
+        ]);
         args.push("--fresh".to_owned());
         scene.bovw(&args).ok();
         let page = page(&scene);
@@ -321,17 +327,17 @@ fn float_images_of_different_sizes_are_drawn_on_their_own_scale() {
 fn a_ready_vocabulary_and_dropped_images_read_naturally() {
     let scene = Scene::with(&labelled());
     scene.run(&["output.dir=\"first\""]).ok();
+    scene.file(
+        "job.toml",
+        "input = {files = ['data/*.parquet'], on_bad_image = 'drop'}\npatches.size = [3, 3]\n\
+         vocabulary.from = 'first/vocabulary.parquet'\noutput.dir = 'out'\nrun.memory = '64MiB'\n",
+    );
     let mut images = common::pngs(&pictures(5, 9, 9));
     images[2] = None;
     Shard::new()
         .column("image", common::image_structs(images))
         .write(&scene.path("data/a.parquet"));
-    scene
-        .run(&[
-            "vocabulary={from=\"first/vocabulary.parquet\"}",
-            "input.on_bad_image=\"drop\"",
-        ])
-        .ok();
+    scene.run(&[]).ok();
     let text = text(&scene);
     assert_whole(&page(&scene));
     assert!(
@@ -339,7 +345,7 @@ fn a_ready_vocabulary_and_dropped_images_read_naturally() {
         "{text}"
     );
     assert!(
-        text.contains("1 images could not be used. They were left out"),
+        text.contains("One image could not be used and was left out"),
         "{text}"
     );
     assert!(!text.contains("id=\"sample\"") && text.contains("id=\"images\""));

@@ -66,7 +66,16 @@ fn a_report_takes_no_more_memory_than_was_planned() {
             4000,
             9,
         ),
-        (&[quick, "patches.size=[8, 8]", "vocabulary.k=64"], 64, 64),
+        (
+            &[
+                quick,
+                "patches.size=[8, 8]",
+                "sample.per_image=1",
+                "vocabulary.k=64",
+            ],
+            64,
+            64,
+        ),
     ] {
         let (peak, planned) = drawn(sets, k, d);
         assert!(peak <= planned, "{sets:?}: {peak} bytes of {planned}");

@@ -3,7 +3,7 @@
 use askama::Template;
 
 use super::color::Shade;
-use super::png::FAMILY;
+use super::paint::FAMILY;
 use super::text::short;
 
 /// Characters of a row's name that are drawn, at most.

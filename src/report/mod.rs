@@ -14,7 +14,7 @@ mod chart;
 mod color;
 mod heat;
 mod page;
-mod png;
+mod paint;
 mod run_files;
 mod sections;
 mod sheet;
@@ -29,7 +29,7 @@ use crate::shard::examples::PICTURES_DIR;
 use crate::shard::manifest::{ClusterEntry, Manifest};
 use crate::shard::whole;
 
-use png::Painter;
+use paint::Painter;
 use run_files::RunFiles;
 
 /// The report's name in a run's directory.

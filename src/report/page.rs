@@ -8,7 +8,7 @@ use askama::Template;
 use crate::error::{Error, Result};
 use crate::shard::whole::{WholeFile, WholeWriter};
 
-use super::png::Painter;
+use super::paint::Painter;
 use super::run_files::RunFiles;
 use super::sections::clusters::{Clusters, clusters};
 use super::sections::data::{Data, data};

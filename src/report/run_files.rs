@@ -109,7 +109,15 @@ fn manifest(dir: &Path) -> Result<Manifest> {
                 "holds no finished run: there is no manifest.json",
             ));
         }
-        Err(Error::OtherJob { message, .. }) => return Err(damaged(dir, &message)),
+        Err(Error::OtherJob { message, .. }) => {
+            let why = message
+                .split_once("bovw: ")
+                .map_or(&*message, |(_, why)| why);
+            return Err(damaged(
+                dir,
+                &format!("it is damaged, or of another version: {why}"),
+            ));
+        }
         Err(error) => return Err(error),
     };
     if manifest.format != FORMAT {

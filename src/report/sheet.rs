@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::png::FAMILY;
+use super::paint::FAMILY;
 use super::text::short;
 use super::tile::Tile;
 

@@ -7,7 +7,7 @@ use crate::report::chart::{Chart, Scale, Series};
 use crate::report::cluster_name;
 use crate::report::color::Shade;
 use crate::report::heat::{Cell, Heat, Row};
-use crate::report::png::{Ink, Painter};
+use crate::report::paint::{Ink, Painter};
 use crate::report::run_files::RunFiles;
 use crate::report::sheet::Sheet;
 use crate::report::text::{count, percent, plural, short};

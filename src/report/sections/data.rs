@@ -108,10 +108,13 @@ fn bad(files: &RunFiles) -> Option<Bad> {
         ]
     });
     Some(Bad {
-        n: count(n),
+        n: match n {
+            1 => "One image could not be used and was".to_owned(),
+            n => format!("{} images could not be used and were each", count(n)),
+        },
         became: match manifest.job["input"]["on_bad_image"].as_str() {
-            Some("drop") => "They were left out: the features files have no rows for them.",
-            _ => "They were kept, with a vector of zeros and the reason in the column status.",
+            Some("drop") => "left out: there is no row for it in the features files",
+            _ => "kept, with a vector of zeros and the reason in the column status",
         },
         first: first.collect(),
         n_more: n.saturating_sub(MAX_BAD as u64),

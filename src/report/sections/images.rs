@@ -6,7 +6,7 @@ use crate::kernel::image::PixelsRef;
 use crate::kernel::nearest::{Scratch, Simd, Words, nearest};
 use crate::kernel::rebuild::rebuild;
 use crate::kernel::sample::Record;
-use crate::report::png::{Ink, Painter};
+use crate::report::paint::{Ink, Painter};
 use crate::report::run_files::RunFiles;
 use crate::report::sheet::Sheet;
 use crate::report::text::{short, size};

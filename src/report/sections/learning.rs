@@ -1,7 +1,7 @@
 //! How the words were learned: inertia by step of every restart.
 
 use crate::error::Result;
-use crate::report::png::Painter;
+use crate::report::paint::Painter;
 use crate::report::run_files::RunFiles;
 use crate::report::text::count;
 

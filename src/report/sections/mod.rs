@@ -14,7 +14,7 @@ use crate::error::Result;
 
 use super::chart::Chart;
 use super::heat::Heat;
-use super::png::{Ink, Painter};
+use super::paint::{Ink, Painter};
 
 /// A chart or heat map in the page, and as a file.
 #[derive(Debug, Clone, PartialEq, Eq)]

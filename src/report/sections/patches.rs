@@ -1,7 +1,7 @@
 //! The sample of patches, and the real patches nearest to each word.
 
 use crate::error::Result;
-use crate::report::png::{Ink, Painter};
+use crate::report::paint::{Ink, Painter};
 use crate::report::run_files::RunFiles;
 use crate::report::sheet::Sheet;
 use crate::report::text::{count, plural, size};

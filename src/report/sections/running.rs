@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::error::Result;
 use crate::report::chart::{Band, Chart, Scale, Series};
-use crate::report::png::Painter;
+use crate::report::paint::Painter;
 use crate::report::run_files::RunFiles;
 use crate::report::text::{bytes, count, seconds};
 use crate::shard::timeline::StagePoint;

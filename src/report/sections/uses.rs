@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::report::chart::{Chart, Scale, Series};
 use crate::report::color::Shade;
 use crate::report::heat::{Cell, Heat, Row};
-use crate::report::png::Painter;
+use crate::report::paint::Painter;
 use crate::report::run_files::RunFiles;
 use crate::report::text::{count, percent};
 use crate::report::word_use::{ClassUse, MAX_CLASS_WORDS, WordUse};

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::kernel::vocabulary::Vocabulary;
-use crate::report::png::{Ink, Painter};
+use crate::report::paint::{Ink, Painter};
 use crate::report::run_files::RunFiles;
 use crate::report::sheet::Sheet;
 use crate::report::text::{count, size};
