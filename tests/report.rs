@@ -67,8 +67,10 @@ fn assert_whole(page: &str) {
         "url(",
         "<script",
         "@import",
-        "NaN",
-        "inf\"",
+        ",NaN",
+        "NaN,",
+        ">NaN",
+        ",inf",
     ] {
         assert!(!page.contains(outside), "{outside}");
     }

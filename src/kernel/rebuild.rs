@@ -68,11 +68,7 @@ mod tests {
             .collect();
         let labels: Vec<u32> = (0..grid.len() as u32).collect();
         let rebuilt = rebuild(&labels, &words, &grid, PATCH, 3, 4);
-        assert!(
-            rebuilt
-                .iter()
-                .zip(&pixels)
-                .all(|(a, &b)| *a == f64::from(b))
-        );
+        let pixels: Vec<f64> = pixels.iter().map(|&pixel| f64::from(pixel)).collect();
+        assert_eq!(rebuilt, pixels);
     }
 }

@@ -1,6 +1,6 @@
 //! Looks at a run's counters now and then, so that a report can show how fast each stage was and where batches waited.
 //!
-//! A thread of its own polls them: recording costs the run nothing. However long it takes, [`MAX_POINTS`] are kept: when
+//! A thread of its own polls them: recording costs the run nothing. However long it takes, no more than `MAX_POINTS` moments are kept: when
 //! they are full, every second one goes and the time between them doubles.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -105,7 +105,7 @@ impl Moments {
                 index += 1;
                 index % 2 == 0
             });
-            self.interval *= 2;
+            self.interval = self.interval.saturating_mul(2);
         }
         self.kept.push(points);
     }

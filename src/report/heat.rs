@@ -134,7 +134,7 @@ impl Heat {
             width: (left + n_columns * cell_width + 12.0).max(330.0),
             height: top + self.rows.len() as f64 * cell_height + 12.0,
             left,
-            column_label_at: left.max(34.0 + 7.5 * self.row_label.chars().count() as f64),
+            column_label_at: left.max(88.0 + 7.5 * self.row_label.chars().count() as f64),
             top,
             cell_width,
             cell_height,

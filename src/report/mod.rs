@@ -81,7 +81,7 @@ pub fn draw(dir: &Path) -> Result<Drawn> {
 }
 
 /// What [`draw`] takes for everything but words: the page's pictures and text, a strip of pixels, a piece of a file.
-const BASE_BYTES: u64 = 4 << 20;
+const BASE_BYTES: u64 = 3 << 20;
 
 /// Upper bound on the heap bytes that [`draw`] allocates for `k` words of `d` values, what was kept for it and clusters not
 /// counted.

@@ -184,7 +184,7 @@ pub struct RestartEntry {
     pub final_inertia: f64,
 }
 
-/// One clustering of one [[cluster]] table: one k.
+/// One clustering of one `[[cluster]]` table: one k.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClusterEntry {
     /// What was clustered: "pixels" or "features".

@@ -23,7 +23,7 @@ const PER_WORD: usize = 8;
 const MAX_VALUES: usize = 1 << 19;
 
 /// Patches of the sample among which the nearest are looked for, at most.
-const MAX_SEARCHED: u64 = 1 << 18;
+const MAX_SEARCHED: u64 = 1 << 17;
 
 /// Multiply-adds of that search, at most, about: a few tenths of a second, and less than one pass of k-means.
 const MAX_MULTIPLY_ADDS: u64 = 1 << 33;
@@ -210,7 +210,7 @@ pub fn image_rows(n_rows: u64, seed: u64) -> Vec<u64> {
     Stream::new(seed, Purpose::ExampleImages, 0).distinct_below(n_rows, TRIES)
 }
 
-/// The middle of an image: at most [`MAX_SIDE`] a side, and no less than a patch; with the whole image's scaling.
+/// The middle of an image: at most 160 pixels a side, and no less than a patch; with the whole image's scaling.
 pub fn middle(image: &Image, patch: PatchShape, normalize: Normalize) -> (Scaling, Image) {
     let pixels = image.pixels.as_ref();
     let scaling = Scaling::of(normalize, pixels);

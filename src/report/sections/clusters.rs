@@ -134,12 +134,15 @@ fn clustering(dir: &Path, entry: &ClusterEntry, painter: &mut Painter) -> Result
             painter.paint(
                 &format!("{name}.centroids"),
                 &Sheet {
-                    title: format!("Centroids of {} clusters of whole images", entry.k),
+                    title: format!(
+                        "Centroids of {} clusters of whole images, and how many images each has",
+                        entry.k
+                    ),
                     columns: tiles.len().min(10),
                     side: 56,
                     tiles: tiles
                         .iter()
-                        .map(|(tile, caption)| (Some(tile.clone()), caption.clone()))
+                        .map(|(tile, rows)| (Some(tile.clone()), count(*rows)))
                         .collect(),
                 }
                 .alone(),
@@ -187,9 +190,10 @@ fn clustering(dir: &Path, entry: &ClusterEntry, painter: &mut Painter) -> Result
         tiles: tiles
             .into_iter()
             .enumerate()
-            .map(|(at, (tile, caption))| {
-                let alt = format!("Centroid of cluster {at}, the mean of its {caption}");
-                (tile.picture(alt), caption)
+            .map(|(at, (tile, rows))| {
+                let images = plural(rows, "image", "images");
+                let alt = format!("Centroid of cluster {at}, the mean of {images}");
+                (tile.picture(alt), count(rows))
             })
             .collect(),
         tiles_file,
@@ -200,7 +204,7 @@ fn clustering(dir: &Path, entry: &ClusterEntry, painter: &mut Painter) -> Result
 }
 
 /// The centroids of whole images, on one scale, each with the size of its cluster.
-fn tiles(path: &Path, height: u32, width: u32) -> Result<Vec<(Tile, String)>> {
+fn tiles(path: &Path, height: u32, width: u32) -> Result<Vec<(Tile, u64)>> {
     let centroids = centroids::read(path)?;
     if centroids.d as u64 != u64::from(height) * u64::from(width) {
         return Err(Error::file(
@@ -219,7 +223,7 @@ fn tiles(path: &Path, height: u32, width: u32) -> Result<Vec<(Tile, String)>> {
     let tiles = shown.zip(&centroids.counts).map(|(values, &rows)| {
         let values: Vec<f64> = values.iter().map(|&value| f64::from(value)).collect();
         let tile = Tile::new(&values, height as usize, width as usize, range);
-        (tile.at_most(max_side), plural(rows, "image", "images"))
+        (tile.at_most(max_side), rows)
     });
     Ok(tiles.collect())
 }
@@ -260,7 +264,7 @@ fn confusion(
             columns.len(),
             evaluation.purity
         ),
-        row_label: format!("label ({})", short(&evaluation.label, 24)),
+        row_label: short(&evaluation.label, 24),
         column_label: "cluster".to_owned(),
         columns: columns.iter().map(usize::to_string).collect(),
         rows: heat_rows.collect(),

@@ -239,14 +239,17 @@ fn throughput(timeline: &[StagePoint]) -> Option<Chart> {
             last = (point.seconds, point.done);
             (seconds > 0.0).then(|| (point.seconds, done as f64 / seconds))
         });
-        smooth(&rates.collect::<Vec<_>>())
+        let mut rates = smooth(&rates.collect::<Vec<_>>());
+        // The axis is logarithmic, so that sampling, which skips images, does not dwarf featurizing.
+        rates.retain(|(_, rate)| *rate > 0.0);
+        rates
     });
     (!series.is_empty()).then(|| Chart {
         title: "Throughput of each stage".to_owned(),
         alt: "Images a second of each stage, over the time of the run".to_owned(),
         x_label: "seconds".to_owned(),
         y_label: "images a second".to_owned(),
-        scale: Scale::FromZero,
+        scale: Scale::Logarithmic,
         y_unit: "",
         series,
         bands: bands(timeline),
