@@ -71,17 +71,19 @@ pub fn draw(dir: &Path) -> Result<Drawn> {
     whole::create_dir(&dir.join(PICTURES_DIR))?;
     let mut painter = Painter::new(dir);
     let page = page::page(&files, &mut painter)?;
+    let threads = files.manifest.run["threads"].as_u64().unwrap_or(1);
+    let pictures = painter.draw(usize::try_from(threads).unwrap_or(1))?;
     let report = dir.join(REPORT_FILE);
     let written = page::write(&page, &report)?;
     Ok(Drawn {
         report,
         size_bytes: written.size_bytes,
-        pictures: painter.finish(),
+        pictures,
     })
 }
 
 /// What [`draw`] takes for everything but words: the page's pictures and text, a strip of pixels, a piece of a file.
-const BASE_BYTES: u64 = 3 << 20;
+const BASE_BYTES: u64 = 4 << 20;
 
 /// Upper bound on the heap bytes that [`draw`] allocates for `k` words of `d` values, what was kept for it and clusters not
 /// counted.

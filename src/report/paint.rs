@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread;
 
 use resvg::tiny_skia::{Color, Pixmap, Transform};
 use resvg::usvg::{self, Options, Tree};
@@ -20,7 +22,7 @@ pub(super) const FAMILY: &str = "Inter";
 const MAX_PIXELS: f32 = 2.5e6;
 
 /// Pixels that are drawn at once.
-const STRIP_PIXELS: u32 = 1 << 18;
+const STRIP_PIXELS: u32 = 1 << 17;
 
 /// What a picture is drawn with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,11 +33,21 @@ pub(super) enum Ink {
     Color,
 }
 
-/// Draws a run's pictures into its directory.
+/// Threads that draw, at most: there are few pictures, and each thread has a strip in memory.
+const MAX_THREADS: usize = 2;
+
+/// Draws a run's pictures into its directory: first all are ordered, then all are drawn.
 pub(super) struct Painter {
     dir: PathBuf,
     options: Options<'static>,
-    written: Vec<String>,
+    orders: Vec<Order>,
+}
+
+/// A picture to be drawn.
+struct Order {
+    path: String,
+    svg: String,
+    ink: Ink,
 }
 
 impl Painter {
@@ -50,26 +62,53 @@ impl Painter {
                 fontdb: Arc::new(fonts),
                 ..Options::default()
             },
-            written: Vec::new(),
+            orders: Vec::new(),
         }
     }
 
-    /// Draws an SVG as `pictures/NAME.png`; gives the picture's path in the run's directory.
-    pub(super) fn paint(&mut self, name: &str, svg: &str, ink: Ink) -> Result<String> {
+    /// Orders an SVG to be drawn as `pictures/NAME.png`; gives the picture's path in the run's directory.
+    pub(super) fn order(&mut self, name: &str, svg: String, ink: Ink) -> String {
         let path = super::picture_path(name);
-        let png = self.png(svg, ink).map_err(|message| Error::Panicked {
-            stage: "report",
-            place: Some(self.dir.join(&path).as_path().into()),
-            message,
-        })?;
-        whole::write_whole(&self.dir.join(&path), &png)?;
-        self.written.push(path.clone());
-        Ok(path)
+        self.orders.push(Order {
+            path: path.clone(),
+            svg,
+            ink,
+        });
+        path
     }
 
-    /// The paths of all pictures that were drawn.
-    pub(super) fn finish(self) -> Vec<String> {
-        self.written
+    /// Draws what was ordered, on up to `threads` threads; gives the pictures' paths.
+    pub(super) fn draw(self, threads: usize) -> Result<Vec<String>> {
+        let threads = threads.clamp(1, MAX_THREADS).min(self.orders.len());
+        let next = AtomicUsize::new(0);
+        let work = || -> Result<()> {
+            while let Some(order) = self.orders.get(next.fetch_add(1, Relaxed)) {
+                self.draw_one(order)?;
+            }
+            Ok(())
+        };
+        thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+            let own = work();
+            let others = others.into_iter().map(|thread| match thread.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            });
+            others.chain([own]).collect::<Result<Vec<()>>>()
+        })?;
+        Ok(self.orders.into_iter().map(|order| order.path).collect())
+    }
+
+    fn draw_one(&self, order: &Order) -> Result<()> {
+        let path = self.dir.join(&order.path);
+        let png = self
+            .png(&order.svg, order.ink)
+            .map_err(|message| Error::Panicked {
+                stage: "report",
+                place: Some(path.as_path().into()),
+                message,
+            })?;
+        whole::write_whole(&path, &png).map(|_| ())
     }
 
     /// Draws strip by strip: a large picture takes no more memory than a small one.
@@ -86,7 +125,7 @@ impl Painter {
         let mut encoder = png::Encoder::new(&mut out, width, height);
         encoder.set_depth(png::BitDepth::Eight);
         encoder.set_color(ink.color());
-        encoder.set_compression(png::Compression::Balanced);
+        encoder.set_compression(png::Compression::Fast);
         let failed = |error: png::EncodingError| error.to_string();
         let mut writer = encoder.write_header().map_err(failed)?;
         let mut rows = writer.stream_writer().map_err(failed)?;

@@ -32,7 +32,7 @@ const MAX_MULTIPLY_ADDS: u64 = 1 << 33;
 pub const N_IMAGES: usize = 8;
 
 /// Side of what is kept of an image, at most, unless a patch is larger.
-const MAX_SIDE: u32 = 160;
+const MAX_SIDE: u32 = 128;
 
 /// Draws patches of a sample, and finds those nearest to the first words.
 pub fn patches(
@@ -210,7 +210,7 @@ pub fn image_rows(n_rows: u64, seed: u64) -> Vec<u64> {
     Stream::new(seed, Purpose::ExampleImages, 0).distinct_below(n_rows, TRIES)
 }
 
-/// The middle of an image: at most 160 pixels a side, and no less than a patch; with the whole image's scaling.
+/// The middle of an image: at most 128 pixels a side, and no less than a patch; with the whole image's scaling.
 pub fn middle(image: &Image, patch: PatchShape, normalize: Normalize) -> (Scaling, Image) {
     let pixels = image.pixels.as_ref();
     let scaling = Scaling::of(normalize, pixels);

@@ -131,9 +131,9 @@ fn clustering(dir: &Path, entry: &ClusterEntry, painter: &mut Painter) -> Result
     let tiles_file = match tiles.is_empty() {
         true => None,
         false => Some(
-            painter.paint(
+            painter.order(
                 &format!("{name}.centroids"),
-                &Sheet {
+                Sheet {
                     title: format!(
                         "Centroids of {} clusters of whole images, and how many images each has",
                         entry.k
@@ -147,11 +147,11 @@ fn clustering(dir: &Path, entry: &ClusterEntry, painter: &mut Painter) -> Result
                 }
                 .alone(),
                 Ink::Grey,
-            )?,
+            ),
         ),
     };
     let confusion = match &entry.evaluation {
-        Some(evaluation) => confusion(entry, evaluation, &name, painter)?,
+        Some(evaluation) => confusion(entry, evaluation, &name, painter),
         None => None,
     };
     let too_many = entry.evaluation.as_ref().and_then(|evaluation| {
@@ -199,7 +199,7 @@ fn clustering(dir: &Path, entry: &ClusterEntry, painter: &mut Painter) -> Result
         tiles_file,
         confusion,
         note: entry.evaluation_note.clone().or(too_many),
-        inertia: inertia(entry, &name, painter)?,
+        inertia: inertia(entry, &name, painter),
     })
 }
 
@@ -234,10 +234,10 @@ fn confusion(
     evaluation: &Evaluation,
     name: &str,
     painter: &mut Painter,
-) -> Result<Option<Confusion>> {
+) -> Option<Confusion> {
     let n_labels = evaluation.labels.len();
     if n_labels > MAX_CLASSES || n_labels == 0 {
-        return Ok(None);
+        return None;
     }
     let rows = most(n_labels, |label| evaluation.confusion[label].iter().sum());
     let columns = most(entry.counts.len(), |cluster| entry.counts[cluster]);
@@ -269,7 +269,7 @@ fn confusion(
         columns: columns.iter().map(usize::to_string).collect(),
         rows: heat_rows.collect(),
     };
-    let file = painter.paint(&format!("{name}.confusion"), &heat.alone(), Ink::Color)?;
+    let file = painter.order(&format!("{name}.confusion"), heat.alone(), Ink::Color);
     let mut note = Vec::new();
     if rows.len() < n_labels {
         note.push(format!(
@@ -291,7 +291,7 @@ fn confusion(
         ));
     }
     let note = (!note.is_empty()).then(|| format!("Shown: {}.", note.join("; ")));
-    Ok(Some(Confusion { heat, file, note }))
+    Some(Confusion { heat, file, note })
 }
 
 /// Up to [`MAX_SIDE`] indices with the largest weights, in their own order.
@@ -303,12 +303,11 @@ fn most(n: usize, weight: impl Fn(usize) -> u64) -> Vec<usize> {
     indices
 }
 
-fn inertia(entry: &ClusterEntry, name: &str, painter: &mut Painter) -> Result<Option<Drawing>> {
+fn inertia(entry: &ClusterEntry, name: &str, painter: &mut Painter) -> Option<Drawing> {
     let what = format!("{} clusters of {}", entry.k, entry.of);
-    match inertia_chart(&entry.restarts, &what, "row") {
-        Some(chart) => Drawing::of_chart(&chart, &format!("{name}.inertia"), painter).map(Some),
-        None => Ok(None),
-    }
+    let chart = inertia_chart(&entry.restarts, &what, "row")?;
+    let name = format!("{name}.inertia");
+    Some(Drawing::of_chart(&chart, &name, painter))
 }
 
 /// Inertia by step of every restart; `None` where no restart took a step.

@@ -1,6 +1,5 @@
 //! A few images beside the pictures rebuilt from their words.
 
-use crate::error::Result;
 use crate::kernel::grid::Grid;
 use crate::kernel::image::PixelsRef;
 use crate::kernel::nearest::{Scratch, Simd, Words, nearest};
@@ -34,7 +33,7 @@ pub(in crate::report) struct Pair {
 }
 
 /// Images and what their words make of them; `None` where none were kept.
-pub(in crate::report) fn images(files: &RunFiles, painter: &mut Painter) -> Result<Option<Images>> {
+pub(in crate::report) fn images(files: &RunFiles, painter: &mut Painter) -> Option<Images> {
     let vocabulary = &files.vocabulary;
     // The instruction set changes no word.
     let words = Words::new(
@@ -63,11 +62,11 @@ pub(in crate::report) fn images(files: &RunFiles, painter: &mut Painter) -> Resu
         })
         .collect();
     if pairs.is_empty() {
-        return Ok(None);
+        return None;
     }
-    let file = painter.paint("images", &sheet(&pairs).alone(), Ink::Grey)?;
+    let file = painter.order("images", sheet(&pairs).alone(), Ink::Grey);
     let is_cut = |image: &ImageExample| image.whole != [image.height, image.width];
-    Ok(Some(Images {
+    Some(Images {
         are_cut: pairs.iter().any(|(image, _, _)| is_cut(image)),
         pairs: pairs
             .into_iter()
@@ -83,7 +82,7 @@ pub(in crate::report) fn images(files: &RunFiles, painter: &mut Painter) -> Resu
             })
             .collect(),
         file,
-    }))
+    })
 }
 
 fn caption(image: &ImageExample) -> String {

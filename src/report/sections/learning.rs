@@ -1,6 +1,5 @@
 //! How the words were learned: inertia by step of every restart.
 
-use crate::error::Result;
 use crate::report::paint::Painter;
 use crate::report::run_files::RunFiles;
 use crate::report::text::count;
@@ -30,19 +29,12 @@ pub(in crate::report) struct RestartRow {
 }
 
 /// How the words were learned; `None` with `vocabulary.from`.
-pub(in crate::report) fn learning(
-    files: &RunFiles,
-    painter: &mut Painter,
-) -> Result<Option<LearningView>> {
-    let Some(learning) = &files.learning else {
-        return Ok(None);
-    };
+pub(in crate::report) fn learning(files: &RunFiles, painter: &mut Painter) -> Option<LearningView> {
+    let learning = files.learning.as_ref()?;
     let restarts = &learning.restarts;
     let best = best_restart(restarts);
     let chart = inertia_chart(restarts, "the vocabulary", "patch");
-    let chart = chart
-        .map(|chart| Drawing::of_chart(&chart, "inertia", painter))
-        .transpose()?;
+    let chart = chart.map(|chart| Drawing::of_chart(&chart, "inertia", painter));
     let algorithm = files.manifest.job["vocabulary"]["algorithm"].as_str();
     let rows = restarts
         .iter()
@@ -59,7 +51,7 @@ pub(in crate::report) fn learning(
                 count(restart.reseeded),
             ],
         });
-    Ok(Some(LearningView {
+    Some(LearningView {
         n_patches: count(learning.patches),
         inertia: format!("{:.4}", learning.inertia_per_patch),
         k: count(files.vocabulary.k() as u64),
@@ -68,5 +60,5 @@ pub(in crate::report) fn learning(
         chart,
         n_more_restarts: restarts.len().saturating_sub(MAX_RESTARTS),
         restarts: rows.take(MAX_RESTARTS).collect(),
-    }))
+    })
 }

@@ -10,8 +10,6 @@ pub(super) mod running;
 pub(super) mod uses;
 pub(super) mod words;
 
-use crate::error::Result;
-
 use super::chart::Chart;
 use super::heat::Heat;
 use super::paint::{Ink, Painter};
@@ -26,17 +24,17 @@ pub(super) struct Drawing {
 }
 
 impl Drawing {
-    fn of_chart(chart: &Chart, name: &str, painter: &mut Painter) -> Result<Drawing> {
-        Ok(Drawing {
+    fn of_chart(chart: &Chart, name: &str, painter: &mut Painter) -> Drawing {
+        Drawing {
             svg: chart.inline(),
-            file: painter.paint(name, &chart.alone(), Ink::Color)?,
-        })
+            file: painter.order(name, chart.alone(), Ink::Color),
+        }
     }
 
-    fn of_heat(heat: &Heat, name: &str, painter: &mut Painter) -> Result<Drawing> {
-        Ok(Drawing {
+    fn of_heat(heat: &Heat, name: &str, painter: &mut Painter) -> Drawing {
+        Drawing {
             svg: heat.inline(),
-            file: painter.paint(name, &heat.alone(), Ink::Color)?,
-        })
+            file: painter.order(name, heat.alone(), Ink::Color),
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! The sample of patches, and the real patches nearest to each word.
 
-use crate::error::Result;
 use crate::report::paint::{Ink, Painter};
 use crate::report::run_files::RunFiles;
 use crate::report::sheet::Sheet;
@@ -41,9 +40,9 @@ pub(in crate::report) struct NearWord {
 }
 
 /// The sample; `None` where it was not kept, or there was none.
-pub(in crate::report) fn sample(files: &RunFiles, painter: &mut Painter) -> Result<Option<Sample>> {
+pub(in crate::report) fn sample(files: &RunFiles, painter: &mut Painter) -> Option<Sample> {
     let Some(patches) = files.patches.as_ref().filter(|p| !p.random.is_empty()) else {
-        return Ok(None);
+        return None;
     };
     let shape = patches.patch;
     let pixels = patches.random.iter().flat_map(|patch| patch.pixels.iter());
@@ -57,9 +56,9 @@ pub(in crate::report) fn sample(files: &RunFiles, painter: &mut Painter) -> Resu
         })
         .collect();
     let n_random = tiles.len();
-    let file = painter.paint(
+    let file = painter.order(
         "patches",
-        &Sheet {
+        Sheet {
             title: format!("{n_random} of {} sampled patches", patches.n_sampled),
             columns: COLUMNS.min(n_random),
             side: 36,
@@ -70,8 +69,8 @@ pub(in crate::report) fn sample(files: &RunFiles, painter: &mut Painter) -> Resu
         }
         .alone(),
         Ink::Grey,
-    )?;
-    Ok(Some(Sample {
+    );
+    Some(Sample {
         n_patches: count(patches.n_sampled),
         from: from(files),
         shape: size(shape.height, shape.width),
@@ -82,7 +81,7 @@ pub(in crate::report) fn sample(files: &RunFiles, painter: &mut Painter) -> Resu
         ),
         n_random,
         file,
-    }))
+    })
 }
 
 /// Which images and how many patches of each the sample is from.
@@ -104,12 +103,9 @@ fn from(files: &RunFiles) -> String {
 }
 
 /// The patches nearest to each word; `None` where they were not kept.
-pub(in crate::report) fn nearest(
-    files: &RunFiles,
-    painter: &mut Painter,
-) -> Result<Option<Nearest>> {
+pub(in crate::report) fn nearest(files: &RunFiles, painter: &mut Painter) -> Option<Nearest> {
     let Some(patches) = files.patches.as_ref().filter(|p| !p.nearest.is_empty()) else {
-        return Ok(None);
+        return None;
     };
     let scale = scale(&files.vocabulary);
     let rows: Vec<(u32, Tile, Vec<Tile>)> = patches
@@ -124,7 +120,7 @@ pub(in crate::report) fn nearest(
         .map(|(_, _, near)| near.len())
         .max()
         .unwrap_or(0);
-    let file = painter.paint("nearest", &sheet(&rows, per_word).alone(), Ink::Grey)?;
+    let file = painter.order("nearest", sheet(&rows, per_word).alone(), Ink::Grey);
     let words = rows.iter().map(|(number, word, near)| NearWord {
         number: *number,
         word: word.picture(format!("Word {number}")),
@@ -134,13 +130,13 @@ pub(in crate::report) fn nearest(
             format!("The {} real patches nearest to word {number}", near.len()),
         ),
     });
-    Ok(Some(Nearest {
+    Some(Nearest {
         words: words.collect(),
         n_words: plural(files.vocabulary.k() as u64, "word", "words"),
         n_searched: count(patches.n_searched),
         is_whole: patches.n_searched == patches.n_sampled,
         file,
-    }))
+    })
 }
 
 /// A word and its patches, on one scale: what is alike looks alike.

@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 
-use crate::error::Result;
 use crate::report::chart::{Band, Chart, Scale, Series};
 use crate::report::paint::Painter;
 use crate::report::run_files::RunFiles;
@@ -36,22 +35,18 @@ pub(in crate::report) struct StageRow {
     pub(in crate::report) rate: String,
 }
 
-pub(in crate::report) fn running(files: &RunFiles, painter: &mut Painter) -> Result<Running> {
+pub(in crate::report) fn running(files: &RunFiles, painter: &mut Painter) -> Running {
     let run = &files.manifest.run;
     let throughput = throughput(&files.timeline);
     let channels = channels(&files.timeline);
-    Ok(Running {
+    Running {
         facts: facts(files),
         stages: stages(run),
         memory: memory(run),
-        throughput: throughput
-            .map(|chart| Drawing::of_chart(&chart, "throughput", painter))
-            .transpose()?,
-        channels: channels
-            .map(|chart| Drawing::of_chart(&chart, "channels", painter))
-            .transpose()?,
+        throughput: throughput.map(|chart| Drawing::of_chart(&chart, "throughput", painter)),
+        channels: channels.map(|chart| Drawing::of_chart(&chart, "channels", painter)),
         has_one_thread: run["threads"].as_u64() == Some(1),
-    })
+    }
 }
 
 fn facts(files: &RunFiles) -> Vec<(&'static str, String)> {

@@ -1,6 +1,5 @@
 //! How often each word is used: overall, and by class.
 
-use crate::error::Result;
 use crate::report::chart::{Chart, Scale, Series};
 use crate::report::color::Shade;
 use crate::report::heat::{Cell, Heat, Row};
@@ -45,7 +44,7 @@ pub(in crate::report) struct ByClass {
     pub(in crate::report) rows: Vec<(String, Vec<Cell>)>,
 }
 
-pub(in crate::report) fn uses(files: &RunFiles, painter: &mut Painter) -> Result<Uses> {
+pub(in crate::report) fn uses(files: &RunFiles, painter: &mut Painter) -> Uses {
     let word_use = &files.word_use;
     let (total, order) = (word_use.total(), word_use.order());
     let counts = &files.vocabulary.counts;
@@ -66,17 +65,17 @@ pub(in crate::report) fn uses(files: &RunFiles, painter: &mut Painter) -> Result
             count(word_use.n_rows)
         )
     });
-    Ok(Uses {
+    Uses {
         n_rows: count(word_use.n_rows),
         n_values: count(word_use.of_word.len() as u64),
         read_note,
-        chart: Drawing::of_chart(&chart(word_use, counts, &order, total), "use", painter)?,
+        chart: Drawing::of_chart(&chart(word_use, counts, &order, total), "use", painter),
         n_unused: count(n_unused as u64),
         has_unused: n_unused > 0,
         rows: rows.collect(),
         n_more_rows: order.len().saturating_sub(MAX_ROWS),
-        by_class: by_class(word_use, total, painter)?,
-    })
+        by_class: by_class(word_use, total, painter),
+    }
 }
 
 /// Share of each word by rank, on a logarithmic scale, which shows the seldom ones too.
@@ -132,10 +131,10 @@ fn largest(classes: &[ClassUse]) -> Vec<&ClassUse> {
     order.into_iter().map(|class| &classes[class]).collect()
 }
 
-fn by_class(word_use: &WordUse, total: f64, painter: &mut Painter) -> Result<Option<ByClass>> {
+fn by_class(word_use: &WordUse, total: f64, painter: &mut Painter) -> Option<ByClass> {
     let classes = largest(&word_use.classes);
     if word_use.classes.len() < 2 || total <= 0.0 {
-        return Ok(None);
+        return None;
     }
     let words: Vec<usize> = word_use
         .order()
@@ -196,12 +195,12 @@ fn by_class(word_use: &WordUse, total: f64, painter: &mut Painter) -> Result<Opt
             word_use.classes.len()
         )
     });
-    Ok(Some(ByClass {
-        drawing: Drawing::of_heat(&heat, "use_by_class", painter)?,
+    Some(ByClass {
+        drawing: Drawing::of_heat(&heat, "use_by_class", painter),
         n_classes: classes.len(),
         n_words: words.len(),
         note,
         classes: classes.iter().map(|class| class.name.clone()).collect(),
         rows: rows.collect(),
-    }))
+    })
 }

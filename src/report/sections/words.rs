@@ -1,6 +1,5 @@
 //! The vocabulary as a mosaic.
 
-use crate::error::Result;
 use crate::kernel::vocabulary::Vocabulary;
 use crate::report::paint::{Ink, Painter};
 use crate::report::run_files::RunFiles;
@@ -24,7 +23,7 @@ pub(in crate::report) struct Words {
     pub(in crate::report) file: String,
 }
 
-pub(in crate::report) fn words(files: &RunFiles, painter: &mut Painter) -> Result<Words> {
+pub(in crate::report) fn words(files: &RunFiles, painter: &mut Painter) -> Words {
     let vocabulary = &files.vocabulary;
     let patch = vocabulary.preparation.patch;
     let total: u64 = vocabulary.counts.iter().sum();
@@ -39,9 +38,9 @@ pub(in crate::report) fn words(files: &RunFiles, painter: &mut Painter) -> Resul
             (word, word_tile(vocabulary, word, scale), share)
         })
         .collect();
-    let file = painter.paint(
+    let file = painter.order(
         "words",
-        &Sheet {
+        Sheet {
             title: title(vocabulary.k(), tiles.len()),
             columns: match tiles.len() {
                 0..=100 => COLUMNS,
@@ -55,8 +54,8 @@ pub(in crate::report) fn words(files: &RunFiles, painter: &mut Painter) -> Resul
         }
         .alone(),
         Ink::Grey,
-    )?;
-    Ok(Words {
+    );
+    Words {
         k: count(vocabulary.k() as u64),
         shape: size(patch.height, patch.width),
         n_left_out: vocabulary.k() - tiles.len(),
@@ -70,7 +69,7 @@ pub(in crate::report) fn words(files: &RunFiles, painter: &mut Painter) -> Resul
             })
             .collect(),
         file,
-    })
+    }
 }
 
 fn title(k: usize, n_shown: usize) -> String {
