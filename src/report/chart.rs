@@ -284,16 +284,29 @@ fn ticks(low: f64, high: f64, n: usize) -> Vec<(f64, String)> {
         .collect()
 }
 
-/// Powers of ten that cover a span of numbers above 0.
+/// Powers of ten that cover a span of numbers above 0; where they are few, with 2 and 5 times them.
 fn log_ticks(low: f64, high: f64) -> Vec<(f64, String)> {
     let first = low.log10().floor() as i32;
     let last = high.log10().ceil() as i32;
-    (first..=last.max(first + 1))
-        .map(|power| {
-            let digits = usize::try_from(-power).unwrap_or(0);
-            let value = 10f64.powi(power);
-            (value, number(value, digits))
+    let factors: &[f64] = match last - first {
+        0..=2 => &[1.0, 2.0, 5.0],
+        _ => &[1.0],
+    };
+    let values: Vec<(f64, i32)> = (first..=last.max(first + 1))
+        .flat_map(|power| {
+            factors
+                .iter()
+                .map(move |factor| (factor * 10f64.powi(power), power))
         })
+        .collect();
+    // From the last one below to the first one above.
+    let start = values
+        .partition_point(|(value, _)| *value <= low)
+        .saturating_sub(1);
+    let end = values.partition_point(|(value, _)| *value < high) + 1;
+    values[start..end.min(values.len())]
+        .iter()
+        .map(|&(value, power)| (value, number(value, usize::try_from(-power).unwrap_or(0))))
         .collect()
 }
 
@@ -335,6 +348,7 @@ mod tests {
             texts(log_ticks(0.03, 45.0)),
             ["0.01", "0.1", "1", "10", "100"]
         );
+        assert_eq!(texts(log_ticks(31_000.0, 93_000.0)), ["20k", "50k", "100k"]);
     }
 
     #[test]

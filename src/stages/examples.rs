@@ -340,7 +340,7 @@ mod tests {
         let Pixels::F32(pixels) = middle.pixels else {
             panic!("kept as float32");
         };
-        assert_eq!((pixels[0], pixels[MAX_SIDE as usize]), (42.0, 142.0));
+        assert_eq!((pixels[0], pixels[MAX_SIDE as usize]), (43.0, 143.0));
         assert_eq!(
             scaling,
             Scaling::of(Normalize::Image, image.pixels.as_ref())

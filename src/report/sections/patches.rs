@@ -41,9 +41,7 @@ pub(in crate::report) struct NearWord {
 
 /// The sample; `None` where it was not kept, or there was none.
 pub(in crate::report) fn sample(files: &RunFiles, painter: &mut Painter) -> Option<Sample> {
-    let Some(patches) = files.patches.as_ref().filter(|p| !p.random.is_empty()) else {
-        return None;
-    };
+    let patches = files.patches.as_ref().filter(|p| !p.random.is_empty())?;
     let shape = patches.patch;
     let pixels = patches.random.iter().flat_map(|patch| patch.pixels.iter());
     let range = Range::of_pixels(pixels.map(|&pixel| f64::from(pixel)));
@@ -104,9 +102,7 @@ fn from(files: &RunFiles) -> String {
 
 /// The patches nearest to each word; `None` where they were not kept.
 pub(in crate::report) fn nearest(files: &RunFiles, painter: &mut Painter) -> Option<Nearest> {
-    let Some(patches) = files.patches.as_ref().filter(|p| !p.nearest.is_empty()) else {
-        return None;
-    };
+    let patches = files.patches.as_ref().filter(|p| !p.nearest.is_empty())?;
     let scale = scale(&files.vocabulary);
     let rows: Vec<(u32, Tile, Vec<Tile>)> = patches
         .nearest
