@@ -17,7 +17,7 @@
 //!
 //! ```text
 //! 4  passes                 wiring: what follows what
-//! 3  stages      import     the boxes of the flow; making shards
+//! 3  stages  import  report  the boxes of the flow; making shards; drawing a finished run
 //! 2  shard       flow       files; threads
 //! 1  job                    what was typed, what it means
 //! 0  kernel      error      numbers; what can go wrong
@@ -29,6 +29,7 @@ pub mod import;
 pub mod job;
 pub mod kernel;
 pub mod passes;
+pub mod report;
 pub mod shard;
 pub mod stages;
 

@@ -50,7 +50,7 @@ fn run_job(
     run(&job, false, watch).map(|_| ())
 }
 
-/// The bytes that must not differ: vocabulary, features and clusters.
+/// The bytes that must not differ: vocabulary, features, clusters, and what was kept to be looked at.
 fn results(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let folders = ["features", "clusters"].map(|folder| dir.join(folder));
     let mut files: Vec<PathBuf> = folders
@@ -59,7 +59,14 @@ fn results(dir: &Path) -> BTreeMap<String, Vec<u8>> {
         .flat_map(|folder| fs::read_dir(folder).expect("a folder"))
         .map(|entry| entry.expect("an entry").path())
         .collect();
-    files.push(dir.join("vocabulary.parquet"));
+    files.extend(
+        [
+            "vocabulary.parquet",
+            "pictures/patches.parquet",
+            "pictures/images.parquet",
+        ]
+        .map(|name| dir.join(name)),
+    );
     files
         .into_iter()
         .map(|path| {
@@ -88,8 +95,8 @@ fn assert_same_as_default(variants: &[&[&str]], common: &[&str]) {
     let expected = result_of(DIGITS, common);
     assert_eq!(
         expected.len(),
-        11,
-        "four shards, a vocabulary and two files of each of three clusterings"
+        13,
+        "four shards, a vocabulary, two files of each of three clusterings, kept patches and images"
     );
     for variant in variants {
         let sets: Vec<&str> = common.iter().chain(*variant).copied().collect();

@@ -53,6 +53,10 @@ Examples:
 
 All rows of all files are counted together. Rows without a label or without a
 cluster are counted and left out. Scores are defined as in scikit-learn.";
+const REPORT_EXAMPLES: &str = "\
+Examples:
+  bovw report out/digits
+  bovw report out/digits --json";
 
 const IDX_EXAMPLES: &str = "\
 Examples:
@@ -156,6 +160,9 @@ pub(crate) enum Command {
     /// Score clusters against labels, in Parquet or CSV files from anywhere
     #[command(after_help = EVALUATE_EXAMPLES)]
     Evaluate(EvaluateArgs),
+    /// Draw the pictures and the report of a finished run again
+    #[command(after_help = REPORT_EXAMPLES)]
+    Report(ReportArgs),
     /// Make shards of the images you have
     #[command(subcommand)]
     Import(Import),
@@ -207,6 +214,14 @@ pub(crate) struct EvaluateArgs {
     /// Column of the clusters, likewise
     #[arg(long, value_name = "COLUMN")]
     pub(crate) clusters: String,
+}
+
+/// Of `report`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ReportArgs {
+    /// The directory of a finished run
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
 }
 
 /// What `import` reads.

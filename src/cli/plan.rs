@@ -296,5 +296,12 @@ fn memory_rows(plan: &Plan) -> Vec<(String, String)> {
             ),
         ));
     }
+    rows.push(row(
+        "report",
+        format!(
+            "{} at most, in the end",
+            bytes(memory.base_bytes + memory.report_bytes)
+        ),
+    ));
     rows
 }

@@ -4,12 +4,13 @@ use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
+use bovw::passes::progress::ProcessMemory;
 use bovw::{Error, Result};
 
 /// Set once the user asks the command to stop.
 pub(crate) static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// The largest anonymous memory that [`sample_memory`] has seen.
+/// The largest anonymous memory that [`memory`] has seen.
 static PEAK_ANONYMOUS_BYTES: AtomicU64 = AtomicU64::new(0);
 
 /// First SIGINT, SIGTERM or SIGHUP: finish what is in flight and stop. Second: stop now; finished files are whole anyway.
@@ -43,24 +44,12 @@ pub(crate) fn guarded(command: impl FnOnce() -> Result<()>) -> Result<()> {
     })
 }
 
-/// Memory as the system counts it.
-#[derive(Debug, Clone, Copy, Default, serde::Serialize)]
-pub(crate) struct Memory {
-    /// Largest anonymous memory seen: heap and stacks.
-    pub(crate) peak_anonymous_bytes: u64,
-    /// Largest resident memory ever: heap, stacks and mapped pages.
-    pub(crate) peak_resident_bytes: u64,
-}
-
-/// Looks at the memory now, so that peaks are not missed by much.
-pub(crate) fn sample_memory() {
-    PEAK_ANONYMOUS_BYTES.fetch_max(status_bytes("RssAnon:"), Relaxed);
-}
-
-/// The peaks so far.
-pub(crate) fn memory() -> Memory {
-    sample_memory();
-    Memory {
+/// What the system says of the memory now, and the peaks so far; looked at often, so that peaks are not missed by much.
+pub(crate) fn memory() -> ProcessMemory {
+    let now_bytes = status_bytes("RssAnon:");
+    PEAK_ANONYMOUS_BYTES.fetch_max(now_bytes, Relaxed);
+    ProcessMemory {
+        now_bytes,
         peak_anonymous_bytes: PEAK_ANONYMOUS_BYTES.load(Relaxed),
         peak_resident_bytes: status_bytes("VmHWM:"),
     }

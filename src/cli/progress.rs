@@ -55,7 +55,7 @@ fn watch(how: How, progress: &Progress, done: &AtomicBool) {
     let mut bars = Bars::default();
     let mut plain = Plain::default();
     while !done.load(Relaxed) {
-        process::sample_memory();
+        progress.set_memory(process::memory());
         match how {
             How::Bar => bars.draw(progress),
             How::Plain => plain.write(progress),

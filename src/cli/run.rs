@@ -5,6 +5,7 @@ use std::path::Path;
 use bovw::job::Job;
 use bovw::passes::progress::{Event, Progress, Watch};
 use bovw::passes::run::{self, Outcome};
+use bovw::report::REPORT_FILE;
 use bovw::shard::manifest::{
     BAD_IMAGES_DIR, CLUSTERS_DIR, ClusterEntry, FEATURES_DIR, Manifest, VOCABULARY_FILE,
 };
@@ -17,6 +18,7 @@ use super::output::{
 };
 use super::process::{self, INTERRUPTED};
 use super::progress;
+use super::report;
 use super::style::Style;
 
 pub(crate) fn run(args: &RunArgs, global: &GlobalArgs) -> Result<()> {
@@ -36,7 +38,7 @@ pub(crate) fn run(args: &RunArgs, global: &GlobalArgs) -> Result<()> {
     };
     let result = progress::show(global, &counters, || run::run(&job, args.fresh, watch));
     match result {
-        Ok(outcome) => report(&job, &outcome, args, global),
+        Ok(outcome) => tell(&job, &outcome, args, global),
         Err(Error::Interrupted) => {
             if !global.quiet {
                 note(&format!(
@@ -50,17 +52,31 @@ pub(crate) fn run(args: &RunArgs, global: &GlobalArgs) -> Result<()> {
     }
 }
 
-fn report(job: &Job, outcome: &Outcome, args: &RunArgs, global: &GlobalArgs) -> Result<()> {
+fn tell(job: &Job, outcome: &Outcome, args: &RunArgs, global: &GlobalArgs) -> Result<()> {
+    let dir = path_text(&job.output.dir);
+    let warning = match &outcome.report {
+        Some(Err(error)) => Some(report::warning(error, &quoted(&dir))),
+        _ => None,
+    };
+    if let Some(warning) = &warning {
+        note(warning);
+    }
     if global.json {
+        let drawn = outcome
+            .report
+            .as_ref()
+            .and_then(|drawn| drawn.as_ref().ok());
         return print_json(&json!({
             "event": "done",
-            "dir": path_text(&job.output.dir),
+            "dir": dir,
             "was_done": outcome.was_done,
             "counts": outcome.manifest.counts,
             "learning": outcome.manifest.learning,
             "clusters": outcome.manifest.clusters,
             "run": outcome.manifest.run,
             "memory": process::memory(),
+            "report": drawn.map(report::event),
+            "warning": warning,
         }));
     }
     let style = Style::of(global.color, &std::io::stdout());
@@ -140,8 +156,12 @@ fn text(dir: &Path, outcome: &Outcome, command: &str, style: Style) -> String {
             true => String::new(),
             false => format!(" {CLUSTERS_DIR}/*.parquet,"),
         };
-        let files =
-            format!("  {FEATURES_DIR}/*.parquet, {VOCABULARY_FILE},{clusters} manifest.json\n");
+        let mut files =
+            format!("  {FEATURES_DIR}/*.parquet, {VOCABULARY_FILE},{clusters} manifest.json");
+        if let Some(Ok(_)) = outcome.report {
+            files.push_str(&format!(", {REPORT_FILE}"));
+        }
+        files.push('\n');
         out.push_str(&style.dim(files));
     }
     out

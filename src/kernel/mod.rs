@@ -15,6 +15,7 @@ pub mod naive;
 pub mod nearest;
 pub mod normalize;
 pub mod positions;
+pub mod rebuild;
 pub mod rng;
 pub mod sample;
 pub mod vocabulary;

@@ -45,6 +45,11 @@ impl Scaling {
         }
     }
 
+    /// The raw pixel of a normalised value: the way back, to show it.
+    pub fn undo(&self, value: f64) -> f64 {
+        self.centre + value * self.scale
+    }
+
     /// Whether the image is blank: standard deviation 0, so every normalised value is 0.
     pub fn is_blank(&self) -> bool {
         self.scale == 0.0

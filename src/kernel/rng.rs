@@ -22,6 +22,10 @@ pub enum Purpose {
     Reseed,
     /// Words that breathing adds, and the patches they are chosen from; the index is the restart.
     BreathWords,
+    /// Sampled patches that are kept to be looked at; the index is 0.
+    ExamplePatches,
+    /// Images that are kept to be looked at; the index is 0.
+    ExampleImages,
 }
 
 /// A stream of random numbers.
@@ -49,6 +53,20 @@ impl Stream {
                 return (product >> 64) as u64;
             }
         }
+    }
+
+    /// Up to `n` different whole numbers from 0 to `end - 1`, in the order drawn.
+    pub fn distinct_below(&mut self, end: u64, n: usize) -> Vec<u64> {
+        let n = n.min(usize::try_from(end).unwrap_or(usize::MAX));
+        let mut drawn = Vec::with_capacity(n);
+        let mut seen = std::collections::HashSet::with_capacity(n);
+        while drawn.len() < n {
+            let number = self.below(end);
+            if seen.insert(number) {
+                drawn.push(number);
+            }
+        }
+        drawn
     }
 
     /// A number from 0 (included) to 1 (excluded), with 53 random bits.

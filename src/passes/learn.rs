@@ -3,14 +3,15 @@
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 
-use serde_json::{Value, json};
-
 use crate::error::{Error, Result};
 use crate::flow::{self, Pipeline, StageStats};
 use crate::job::OnBadImage;
 use crate::kernel::kmeans::KMeansParams;
+use crate::shard::examples::PatchExamples;
+use crate::shard::manifest::RestartEntry;
 use crate::shard::spill::Sample;
 use crate::stages::decode::{self, DecodeParams};
+use crate::stages::examples;
 use crate::stages::gather::Gather;
 use crate::stages::kmeans::{self, Learned};
 use crate::stages::sample::{self, SampleParams};
@@ -19,8 +20,13 @@ use crate::stages::source::{ImageCost, Source, SourceParams};
 use super::plan::Plan;
 use super::progress::{Event, Phase, Progress, Watch};
 
-/// Learns the words of a job; the sample may be spilled into `dir`.
-pub fn learn(plan: &Plan, params: &KMeansParams, dir: &Path, watch: Watch<'_>) -> Result<Learned> {
+/// Learns the words of a job, and keeps some patches of the sample to be looked at; the sample may be spilled into `dir`.
+pub fn learn(
+    plan: &Plan,
+    params: &KMeansParams,
+    dir: &Path,
+    watch: Watch<'_>,
+) -> Result<(Learned, PatchExamples)> {
     watch.progress.enter(Phase::Sampling);
     let sample = gather(plan, dir, watch)?;
     let view = sample.view();
@@ -48,7 +54,7 @@ pub fn learn(plan: &Plan, params: &KMeansParams, dir: &Path, watch: Watch<'_>) -
         .progress
         .set_note("choosing the first words".to_owned());
     flow::guarded(stats.name, None, || {
-        kmeans::learn(
+        let learned = kmeans::learn(
             &view,
             plan.job.preparation,
             params,
@@ -58,7 +64,10 @@ pub fn learn(plan: &Plan, params: &KMeansParams, dir: &Path, watch: Watch<'_>) -
                 progress: &|at| tell(at, stats, watch.progress),
                 stop: &|| watch.interrupt.load(Relaxed),
             },
-        )
+        )?;
+        let seed = plan.job.run.seed;
+        let kept = examples::patches(&view, &learned.vocabulary, plan.simd, seed);
+        Ok((learned, kept))
     })
 }
 
@@ -74,19 +83,19 @@ pub(super) fn tell(at: kmeans::Progress, stage: &StageStats, progress: &Progress
 }
 
 /// How every restart went, for manifests.
-pub(super) fn restarts_log(learned: &Learned) -> Value {
-    let restarts = learned.restarts.iter().map(|restart| {
-        json!({
-            "init_inertia": restart.init_inertia,
-            "inertia": restart.inertia,
-            "steps": restart.n_steps,
-            "passes": restart.passes,
-            "converged": restart.converged,
-            "reseeded": restart.reseeded,
-            "final_inertia": restart.final_inertia,
-        })
+pub(super) fn restarts_log(learned: &Learned) -> Vec<RestartEntry> {
+    let restarts = learned.restarts.iter().enumerate();
+    let entries = restarts.map(|(at, restart)| RestartEntry {
+        init_inertia: restart.init_inertia,
+        inertia: restart.inertia.clone(),
+        steps: restart.n_steps as u64,
+        passes: restart.passes,
+        converged: restart.converged,
+        reseeded: restart.reseeded as u64,
+        final_inertia: restart.final_inertia,
+        kept: at == learned.kept,
     });
-    restarts.collect()
+    entries.collect()
 }
 
 /// Streams the inputs once and keeps the sampled patches.

@@ -7,6 +7,8 @@ use bytesize::ByteSize;
 use crate::error::{Error, Result};
 use crate::job::{Job, VocabularySource};
 use crate::kernel::nearest::Words;
+use crate::report;
+use crate::stages::examples;
 use crate::stages::featurize::worker_bytes;
 use crate::stages::kmeans;
 
@@ -59,6 +61,8 @@ pub struct MemoryPlan {
     pub cluster_kmeans_bytes: u64,
     /// Labelling: centroids, workers, the file being written, labels counted against clusters.
     pub cluster_label_bytes: u64,
+    /// The pictures and the report, in the end.
+    pub report_bytes: u64,
 }
 
 /// What a job's inputs and outputs need.
@@ -112,11 +116,13 @@ impl MemoryPlan {
             cluster_group_bytes: clusters.group_bytes,
             cluster_kmeans_bytes: clusters.kmeans_bytes,
             cluster_label_bytes: clusters.label_bytes,
+            report_bytes: report::heap_bytes(k, patch.len()) + examples::heap_bytes(patch.len()),
         };
         let needed = plan
             .learn_bytes()
             .max(plan.featurize_bytes())
-            .max(plan.cluster_bytes());
+            .max(plan.cluster_bytes())
+            .max(plan.base_bytes + plan.report_bytes);
         if needed > ceiling_bytes {
             return Err(plan.refusal(needed));
         }
@@ -172,6 +178,10 @@ impl MemoryPlan {
             (
                 self.sink_bytes,
                 "the features file being written; a lower vocabulary.k needs less",
+            ),
+            (
+                self.report_bytes,
+                "the report; a lower vocabulary.k or a smaller patch needs less",
             ),
             (
                 self.words_bytes,

@@ -5,10 +5,13 @@
 pub mod cluster;
 pub mod cluster_plan;
 pub mod evaluate;
+pub mod examples;
 pub mod featurize;
 pub mod learn;
 pub mod memory;
 pub mod plan;
 pub mod progress;
+pub mod report;
 pub mod run;
 pub mod run_dir;
+mod timeline;

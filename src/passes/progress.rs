@@ -1,6 +1,6 @@
 //! What a run tells while it runs: counters to be polled, and events as they happen.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use crate::flow::{StageStats, Stats};
@@ -22,6 +22,21 @@ pub struct Progress {
     /// Stages of the labelling passes, one for each clustering.
     pub label: Stats,
     note: Mutex<String>,
+    now_bytes: AtomicU64,
+    peak_anonymous_bytes: AtomicU64,
+    peak_resident_bytes: AtomicU64,
+}
+
+/// Memory of the process that a run is in, as whoever watches the run measures it; zeros where nobody does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct ProcessMemory {
+    /// Anonymous memory now: heap and stacks.
+    #[serde(skip)]
+    pub now_bytes: u64,
+    /// Largest anonymous memory seen.
+    pub peak_anonymous_bytes: u64,
+    /// Largest resident memory: heap, stacks and mapped pages.
+    pub peak_resident_bytes: u64,
 }
 
 /// What a run is doing.
@@ -56,6 +71,9 @@ impl Default for Progress {
             clusters: StageStats::new("clusters", "restarts"),
             label: Stats::new(["rows", "label", "measure", "sink"]),
             note: Mutex::default(),
+            now_bytes: AtomicU64::new(0),
+            peak_anonymous_bytes: AtomicU64::new(0),
+            peak_resident_bytes: AtomicU64::new(0),
         }
     }
 }
@@ -73,6 +91,24 @@ impl Progress {
             6 => Phase::Labelling,
             _ => Phase::Done,
         }
+    }
+
+    /// The process's memory, as far as it was told.
+    pub fn memory(&self) -> ProcessMemory {
+        ProcessMemory {
+            now_bytes: self.now_bytes.load(Relaxed),
+            peak_anonymous_bytes: self.peak_anonymous_bytes.load(Relaxed),
+            peak_resident_bytes: self.peak_resident_bytes.load(Relaxed),
+        }
+    }
+
+    /// Tells what the process's memory is; the run cannot know.
+    pub fn set_memory(&self, memory: ProcessMemory) {
+        self.now_bytes.store(memory.now_bytes, Relaxed);
+        self.peak_anonymous_bytes
+            .store(memory.peak_anonymous_bytes, Relaxed);
+        self.peak_resident_bytes
+            .store(memory.peak_resident_bytes, Relaxed);
     }
 
     /// A few words on how k-means is doing.

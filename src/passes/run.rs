@@ -5,22 +5,27 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
+use crate::flow;
 use crate::job::{Job, MaxBad, VocabularySource, resolved};
 use crate::kernel::vocabulary::Vocabulary;
+use crate::report::{self, Drawn, REPORT_FILE};
+use crate::shard::examples::write_patches;
 use crate::shard::manifest::{
-    BAD_IMAGES_DIR, Counts, FORMAT, FeaturesFile, InputCounts, Manifest, ManifestBadImage,
+    BAD_IMAGES_DIR, Columns, Counts, FORMAT, FeaturesFile, InputCounts, Manifest, ManifestBadImage,
     ManifestInput, ManifestOutput, State, Tally, VOCABULARY_FILE,
 };
+use crate::shard::timeline::write as write_timeline;
 use crate::shard::vocabulary;
-
 use crate::stages::kmeans::Learned;
 
 use super::cluster::cluster;
+use super::examples::keep_images;
 use super::featurize::featurize;
 use super::learn::{learn, restarts_log};
 use super::plan::Plan;
 use super::progress::{Event, Phase, Watch};
 use super::run_dir::{Found, RunDir};
+use super::timeline;
 
 /// How often the state is written while features files are finished.
 const STATE_EVERY: Duration = Duration::from_secs(1);
@@ -32,6 +37,8 @@ pub struct Outcome {
     pub manifest: Manifest,
     /// Whether all of it had been done before.
     pub was_done: bool,
+    /// The report, or why it could not be drawn; the results are whole all the same. `None`: it was there already.
+    pub report: Option<Result<Drawn>>,
 }
 
 /// Runs a job to its end, or continues an interrupted run of it; `fresh` starts over.
@@ -45,10 +52,13 @@ pub fn run(job: &Job, fresh: bool, watch: Watch<'_>) -> Result<Outcome> {
     let (dir, found) = RunDir::open(&plan, fresh)?;
     let mut state = match found {
         Found::Done(manifest) => {
+            let is_drawn = dir.path().join(REPORT_FILE).is_file();
+            let report = (!is_drawn).then(|| draw(&dir));
             check_bad(job, &manifest)?;
             return Ok(Outcome {
                 manifest: *manifest,
                 was_done: true,
+                report,
             });
         }
         Found::State(state) => *state,
@@ -59,36 +69,68 @@ pub fn run(job: &Job, fresh: bool, watch: Watch<'_>) -> Result<Outcome> {
         finished: state.features.len(),
     });
 
-    let learn_start = Instant::now();
-    let vocabulary = obtain_vocabulary(&plan, &dir, &mut state, watch)?;
-    let learn_seconds = learn_start.elapsed().as_secs_f64();
+    let (passed, timeline) = timeline::record(watch.progress, || {
+        let result = passes(&plan, &dir, &mut state, watch);
+        watch.progress.enter(Phase::Done);
+        result
+    });
+    let passed = passed?;
 
-    let featurize_start = Instant::now();
-    write_features(&plan, &vocabulary, &dir, &mut state, watch)?;
-    let featurize_seconds = featurize_start.elapsed().as_secs_f64();
-
-    let cluster_start = Instant::now();
-    cluster(&plan, &dir, &mut state, watch)?;
-    let cluster_seconds = cluster_start.elapsed().as_secs_f64();
-
-    watch.progress.enter(Phase::Done);
+    let mut kept: Vec<ManifestOutput> = state.patches.take().into_iter().collect();
+    kept.push(keep_images(&plan, dir.path())?);
+    kept.push(write_timeline(dir.path(), &timeline)?);
     let timings = json!({
         "job_dir": job_dir(&plan),
         "seconds": start.elapsed().as_secs_f64(),
-        "learn_seconds": learn_seconds,
-        "featurize_seconds": featurize_seconds,
-        "cluster_seconds": cluster_seconds,
+        "learn_seconds": passed.learn_seconds,
+        "featurize_seconds": passed.featurize_seconds,
+        "cluster_seconds": passed.cluster_seconds,
         "threads": job.run.threads,
         "simd": plan.simd.name(),
         "stages": stage_timings(watch),
         "memory": plan.memory,
+        "process": watch.progress.memory(),
     });
-    let manifest = manifest(&plan, &vocabulary, state, timings);
+    let manifest = manifest(&plan, &passed.vocabulary, state, kept, timings);
     dir.finish(&manifest)?;
+    let report = draw(&dir);
     check_bad(job, &manifest)?;
     Ok(Outcome {
         manifest,
         was_done: false,
+        report: Some(report),
+    })
+}
+
+/// Draws the report. Its failure is told beside the results, never instead of them.
+fn draw(dir: &RunDir) -> Result<Drawn> {
+    flow::guarded("report", None, || report::draw(dir.path()))
+}
+
+/// What the passes gave, and how long they took.
+struct Passed {
+    vocabulary: Vocabulary,
+    learn_seconds: f64,
+    featurize_seconds: f64,
+    cluster_seconds: f64,
+}
+
+fn passes(plan: &Plan, dir: &RunDir, state: &mut State, watch: Watch<'_>) -> Result<Passed> {
+    let start = Instant::now();
+    let vocabulary = obtain_vocabulary(plan, dir, state, watch)?;
+    let learn_seconds = start.elapsed().as_secs_f64();
+
+    let start = Instant::now();
+    write_features(plan, &vocabulary, dir, state, watch)?;
+    let featurize_seconds = start.elapsed().as_secs_f64();
+
+    let start = Instant::now();
+    cluster(plan, dir, state, watch)?;
+    Ok(Passed {
+        vocabulary,
+        learn_seconds,
+        featurize_seconds,
+        cluster_seconds: start.elapsed().as_secs_f64(),
     })
 }
 
@@ -107,8 +149,10 @@ fn obtain_vocabulary(
     state.write(dir.path())?;
     let vocabulary = match (&plan.job.vocabulary, &plan.vocabulary) {
         (VocabularySource::Learn(params), _) => {
-            let learned = learn(plan, params, dir.path(), watch)?;
+            let (learned, kept) = learn(plan, params, dir.path(), watch)?;
             state.learning = Some(learning_log(&learned));
+            // Before the words: a run that has them does not sample again.
+            state.patches = Some(write_patches(dir.path(), &kept)?);
             learned.vocabulary
         }
         (VocabularySource::From(_), Some(vocabulary)) => vocabulary.clone(),
@@ -205,7 +249,7 @@ fn job_dir(plan: &Plan) -> String {
 }
 
 fn stage_timings(watch: Watch<'_>) -> Value {
-    let pass = |stats: &crate::flow::Stats| -> Value {
+    let pass = |stats: &flow::Stats| -> Value {
         stats
             .stages
             .iter()
@@ -225,7 +269,14 @@ fn stage_timings(watch: Watch<'_>) -> Value {
     })
 }
 
-fn manifest(plan: &Plan, vocabulary: &Vocabulary, state: State, run: Value) -> Manifest {
+/// The manifest; `kept` is what a report is drawn from.
+fn manifest(
+    plan: &Plan,
+    vocabulary: &Vocabulary,
+    state: State,
+    kept: Vec<ManifestOutput>,
+    run: Value,
+) -> Manifest {
     let mut tally = Tally::default();
     let mut outputs = Vec::new();
     let mut bad_images = Vec::new();
@@ -276,6 +327,7 @@ fn manifest(plan: &Plan, vocabulary: &Vocabulary, state: State, run: Value) -> M
             outputs.extend(done.files.clone());
         }
     }
+    outputs.extend(kept);
     Manifest {
         format: FORMAT,
         bovw: env!("CARGO_PKG_VERSION").to_owned(),
@@ -287,12 +339,24 @@ fn manifest(plan: &Plan, vocabulary: &Vocabulary, state: State, run: Value) -> M
             rows: n_rows,
             words: vocabulary.k() as u64,
         },
+        columns: columns(plan),
         inputs,
         outputs,
         learning: state.learning.unwrap_or_default(),
         clusters,
         bad_images,
         run,
+    }
+}
+
+fn columns(plan: &Plan) -> Columns {
+    let (label, label_reason) = plan.input.label.clone().unzip();
+    Columns {
+        image: plan.input.image.name(),
+        image_reason: plan.input.image.reason.clone(),
+        label,
+        label_reason,
+        first_image: plan.first_image.map(|(height, width)| [height, width]),
     }
 }
 

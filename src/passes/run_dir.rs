@@ -7,6 +7,8 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::job::{Clustering, Io, Job, VocabularySource, resolved};
+use crate::report;
+use crate::shard::examples::{PATCHES_FILE, PICTURES_DIR};
 use crate::shard::input::InputSet;
 use crate::shard::manifest::{
     BAD_IMAGES_DIR, BadImage, CLUSTERS_DIR, ClusterFiles, FEATURES_DIR, FORMAT, FeaturesFile,
@@ -48,8 +50,10 @@ impl RunDir {
             dir.clear()?;
         }
         let found = dir.find(plan)?;
-        whole::create_dir(&dir.path.join(FEATURES_DIR))?;
-        for folder in ["", FEATURES_DIR, BAD_IMAGES_DIR, CLUSTERS_DIR] {
+        for folder in [FEATURES_DIR, PICTURES_DIR] {
+            whole::create_dir(&dir.path.join(folder))?;
+        }
+        for folder in ["", FEATURES_DIR, BAD_IMAGES_DIR, CLUSTERS_DIR, PICTURES_DIR] {
             let folder = dir.path.join(folder);
             if folder.is_dir() {
                 whole::remove_leftovers(&folder)?;
@@ -105,9 +109,12 @@ impl RunDir {
                 .map(|input| input.input.clone())
                 .collect();
             self.check_same(&fresh, &manifest.identity, &manifest.job, &inputs)?;
-            let is_whole = manifest
+            // Whoever removes the pictures does not want the vectors made again.
+            let mut results = manifest
                 .outputs
                 .iter()
+                .filter(|output| !Path::new(&output.path).starts_with(PICTURES_DIR));
+            let is_whole = results
                 .all(|output| has_size(&self.path.join(&output.path), output.file.size_bytes));
             if is_whole && has_clusters(&manifest, plan) {
                 return Ok(Found::Done(Box::new(manifest)));
@@ -180,6 +187,9 @@ impl RunDir {
             state.features.clear();
         }
         state
+            .patches
+            .take_if(|file| !is_there(&file.path, file.file.size_bytes));
+        state
             .features
             .retain(|_, file| is_there(&file.path, file.file.size_bytes));
         // Clusters of features that are made again stay: those will be the same.
@@ -204,8 +214,10 @@ impl RunDir {
                     .map(|file| file.path),
             );
             files.extend(state.vocabulary.map(|_| VOCABULARY_FILE.to_owned()));
+            files.extend(state.patches.map(|patches| patches.path));
         }
         if let Some(manifest) = Manifest::read(&self.path)? {
+            files.extend(report::files(&manifest));
             files.extend(manifest.outputs.into_iter().map(|output| output.path));
         }
         if !files.is_empty() {
@@ -264,6 +276,7 @@ fn state_of(fresh: State, manifest: Manifest, plan: &Plan) -> State {
     };
     let mut state = fresh;
     state.vocabulary = output(VOCABULARY_FILE).map(|output| output.file.clone());
+    state.patches = output(PATCHES_FILE).cloned();
     state.learning = Some(manifest.learning.clone()).filter(|learning| !learning.is_null());
     for (i, (input, shard)) in manifest.inputs.iter().zip(&plan.input.shards).enumerate() {
         let features = output(&format!("{FEATURES_DIR}/{}.parquet", shard.name));
@@ -320,6 +333,7 @@ fn new_state(plan: &Plan) -> Result<State> {
             .collect(),
         vocabulary: None,
         learning: None,
+        patches: None,
         features: std::collections::BTreeMap::new(),
         clusters: Vec::new(),
     })
@@ -357,7 +371,8 @@ pub fn check_apart(job: &Job, input: &InputSet) -> Result<()> {
     Ok(())
 }
 
-fn lock(dir: &Path) -> Result<File> {
+/// Locks a run's directory against other runs, until the file is closed.
+pub(super) fn lock(dir: &Path) -> Result<File> {
     let path = dir.join(LOCK_FILE);
     let file = File::options()
         .create(true)

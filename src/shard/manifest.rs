@@ -52,6 +52,9 @@ pub struct State {
     pub vocabulary: Option<WholeFile>,
     /// What was learned about learning, once it is done.
     pub learning: Option<serde_json::Value>,
+    /// Sampled patches that are kept to be looked at, once they are written.
+    #[serde(default)]
+    pub patches: Option<ManifestOutput>,
     /// Features files that are written, by their shard's place in the input.
     pub features: BTreeMap<usize, FeaturesFile>,
     /// Clusterings whose files are written, in the order written.
@@ -131,7 +134,7 @@ pub struct ClusterEntry {
     /// Rows of each cluster.
     pub counts: Vec<u64>,
     /// Every restart, as in `learning`: inertias are means a row.
-    pub restarts: serde_json::Value,
+    pub restarts: Vec<RestartEntry>,
     /// How well clusters agree with labels.
     pub evaluation: Option<Evaluation>,
     /// Why there is no evaluation.
@@ -198,6 +201,9 @@ pub struct Manifest {
     pub identity: String,
     /// The resolved job.
     pub job: serde_json::Value,
+    /// The columns that were read.
+    #[serde(default)]
+    pub columns: Columns,
     /// The files that were read.
     pub inputs: Vec<ManifestInput>,
     /// The files that were written.
@@ -213,6 +219,44 @@ pub struct Manifest {
     pub bad_images: Vec<ManifestBadImage>,
     /// How it ran: times, memory, threads.
     pub run: serde_json::Value,
+}
+
+/// The columns that were read, and why they were taken.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Columns {
+    /// The image column.
+    pub image: String,
+    /// Why it is that one.
+    pub image_reason: String,
+    /// The label column, if there is one.
+    pub label: Option<String>,
+    /// Why it is that one.
+    pub label_reason: Option<String>,
+    /// Height and width of the first image, if it is a good one.
+    pub first_image: Option<[u32; 2]>,
+}
+
+/// How one restart of k-means went. Inertias are means over patches or rows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RestartEntry {
+    /// Of the first centroids.
+    pub init_inertia: f64,
+    /// Of the centroids before each step.
+    pub inertia: Vec<f64>,
+    /// Steps taken.
+    pub steps: u64,
+    /// Passes that they amount to.
+    pub passes: f64,
+    /// Whether it ended by itself, not by `max_iter`.
+    pub converged: bool,
+    /// Centroids that died and were seeded anew.
+    pub reseeded: u64,
+    /// Of the last centroids: over everything for the restart that was kept, over the part that restarts are judged on
+    /// for the others.
+    pub final_inertia: f64,
+    /// Whether it is the one that was kept.
+    #[serde(default)]
+    pub kept: bool,
 }
 
 /// An input file in the manifest.
@@ -351,6 +395,7 @@ mod tests {
             inputs: Vec::new(),
             vocabulary: None,
             learning: Some(serde_json::json!({ "inertia": inertia })),
+            patches: None,
             features: BTreeMap::new(),
             clusters: Vec::new(),
         };

@@ -4,10 +4,12 @@
 //! clusters, manifest. No file appears under its final name before it is whole; see [`whole`].
 
 pub mod bytes;
+pub mod centroids;
 pub mod chunks;
 pub mod clusters;
 pub mod columns;
 pub mod detect;
+pub mod examples;
 pub mod features;
 pub mod hugging_face;
 pub mod images;
@@ -18,5 +20,8 @@ pub mod map;
 pub mod pairs;
 pub mod read;
 pub mod spill;
+mod table;
+pub mod timeline;
+pub mod vectors;
 pub mod vocabulary;
 pub mod whole;

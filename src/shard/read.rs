@@ -194,6 +194,16 @@ impl Shard {
         wanted: &[Wanted],
         batch_rows: usize,
     ) -> Result<RowGroupReader> {
+        self.reader(row_group, wanted, batch_rows, 0)
+    }
+
+    fn reader(
+        &self,
+        row_group: usize,
+        wanted: &[Wanted],
+        batch_rows: usize,
+        skipped: usize,
+    ) -> Result<RowGroupReader> {
         let mask = ProjectionMask::leaves(self.metadata.parquet_schema(), self.leaves(wanted));
         let place = Place::file(&self.path).row_group(row_group);
         let (bytes, metadata) = (self.bytes.clone(), self.metadata.clone());
@@ -202,14 +212,33 @@ impl Shard {
                 .with_row_groups(vec![row_group])
                 .with_projection(mask)
                 .with_batch_size(batch_rows)
+                .with_offset(skipped)
                 .build()
         })
         .map_err(|error| Error::file(place.clone(), damaged(&error)))?;
         Ok(RowGroupReader {
             reader,
             place,
-            row: (0..row_group).map(|group| self.row_group_rows(group)).sum(),
+            row: (0..row_group)
+                .map(|group| self.row_group_rows(group))
+                .sum::<u64>()
+                + skipped as u64,
         })
+    }
+
+    /// One row, with only the wanted columns; `None` where the file has no such row. Pages before it are skipped.
+    pub fn read_row(&self, row: u64, wanted: &[Wanted]) -> Result<Option<RecordBatch>> {
+        let mut first = 0;
+        for row_group in 0..self.n_row_groups() {
+            let rows = self.row_group_rows(row_group);
+            if row < first + rows {
+                let skipped = usize::try_from(row - first).unwrap_or(usize::MAX);
+                let mut reader = self.reader(row_group, wanted, 1, skipped)?;
+                return reader.next_batch().map(|batch| Ok(batch?.1)).transpose();
+            }
+            first += rows;
+        }
+        Ok(None)
     }
 
     fn leaves(&self, wanted: &[Wanted]) -> Vec<usize> {

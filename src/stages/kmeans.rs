@@ -88,6 +88,8 @@ pub struct Learned {
     pub vocabulary: Vocabulary,
     /// Every restart, in order.
     pub restarts: Vec<RestartLog>,
+    /// The restart whose words these are.
+    pub kept: usize,
 }
 
 /// Learns `params.k` words from `sample` with `threads` threads, and the instructions of `simd`; neither changes a byte.
@@ -197,6 +199,7 @@ impl Training<'_> {
         Ok(Learned {
             vocabulary,
             restarts,
+            kept: best,
         })
     }
 

@@ -12,6 +12,7 @@
 
 pub mod contingency;
 pub mod decode;
+pub mod examples;
 pub mod featurize;
 pub mod gather;
 pub mod kmeans;

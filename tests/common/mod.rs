@@ -144,10 +144,10 @@ impl Scene {
             .collect()
     }
 
-    /// The files below `folder` that a user waits for: features and vocabulary.
+    /// The files below `folder` that a user waits for: features and vocabulary, not what is kept for pictures.
     pub(crate) fn results(&self, folder: &str) -> BTreeMap<String, Vec<u8>> {
         let mut files = self.files(folder);
-        files.retain(|name, _| name.ends_with(".parquet"));
+        files.retain(|name, _| name.ends_with(".parquet") && !name.starts_with("pictures/"));
         files
     }
 }

@@ -1,0 +1,100 @@
+//! The vocabulary as a mosaic.
+
+use crate::kernel::vocabulary::Vocabulary;
+use crate::report::paint::{Ink, Painter};
+use crate::report::run_files::RunFiles;
+use crate::report::sheet::Sheet;
+use crate::report::text::{count, size};
+use crate::report::tile::{Picture, Range, Tile};
+
+use super::clusters::share;
+
+/// Words that are shown, at most.
+const MAX_WORDS: usize = 200;
+
+/// Words in a row of the picture.
+const COLUMNS: usize = 10;
+
+pub(in crate::report) struct Words {
+    pub(in crate::report) k: String,
+    pub(in crate::report) shape: String,
+    pub(in crate::report) tiles: Vec<(Picture, String)>,
+    pub(in crate::report) n_left_out: usize,
+    pub(in crate::report) file: String,
+}
+
+pub(in crate::report) fn words(files: &RunFiles, painter: &mut Painter) -> Words {
+    let vocabulary = &files.vocabulary;
+    let patch = vocabulary.preparation.patch;
+    let total: u64 = vocabulary.counts.iter().sum();
+    let mut order: Vec<usize> = (0..vocabulary.k()).collect();
+    order.sort_by_key(|&word| (std::cmp::Reverse(vocabulary.counts[word]), word));
+    order.truncate(MAX_WORDS);
+    let scale = scale(vocabulary);
+    let tiles: Vec<(usize, Tile, String)> = order
+        .iter()
+        .map(|&word| {
+            let share = share(vocabulary.counts[word] as f64, total as f64);
+            (word, word_tile(vocabulary, word, scale), share)
+        })
+        .collect();
+    let file = painter.order(
+        "words",
+        Sheet {
+            title: title(vocabulary.k(), tiles.len()),
+            columns: match tiles.len() {
+                0..=100 => COLUMNS,
+                _ => 2 * COLUMNS,
+            },
+            side: 48,
+            tiles: tiles
+                .iter()
+                .map(|(_, tile, share)| (Some(tile.clone()), share.clone()))
+                .collect(),
+        }
+        .alone(),
+        Ink::Grey,
+    );
+    Words {
+        k: count(vocabulary.k() as u64),
+        shape: size(patch.height, patch.width),
+        n_left_out: vocabulary.k() - tiles.len(),
+        tiles: tiles
+            .into_iter()
+            .map(|(word, tile, share)| {
+                (
+                    tile.picture(format!("Word {word}, {share} of the sample")),
+                    share,
+                )
+            })
+            .collect(),
+        file,
+    }
+}
+
+fn title(k: usize, n_shown: usize) -> String {
+    match k == n_shown {
+        true => format!("The {k} words, in order of use, with their share of the sample"),
+        false => format!("The {n_shown} most used of {k} words, with their share of the sample"),
+    }
+}
+
+/// A word, scaled by itself; a flat one, as it is beside the others.
+fn word_tile(vocabulary: &Vocabulary, word: usize, scale: Range) -> Tile {
+    let patch = vocabulary.preparation.patch;
+    let values = word_values(vocabulary, word);
+    let range = Range::of(values.iter().copied()).unless_flat(scale);
+    Tile::new(&values, patch.height as usize, patch.width as usize, range)
+}
+
+/// The values of a word.
+pub(in crate::report) fn word_values(vocabulary: &Vocabulary, word: usize) -> Vec<f64> {
+    let d = vocabulary.d();
+    let values = &vocabulary.centroids[word * d..][..d];
+    values.iter().map(|&value| f64::from(value)).collect()
+}
+
+/// The values of all words.
+pub(in crate::report) fn scale(vocabulary: &Vocabulary) -> Range {
+    Range::of(vocabulary.centroids.iter().map(|&value| f64::from(value)))
+}

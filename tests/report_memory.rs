@@ -1,0 +1,83 @@
+//! Drawing a report allocates no more than the plan has for it. A binary of its own, because it counts every allocation of
+//! the process.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use bovw::job::{Job, Overrides};
+use bovw::passes::progress::{Progress, Watch};
+use bovw::passes::run::run;
+use bovw::{report, stages};
+
+struct Counting;
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+#[expect(unsafe_code, reason = "an allocator that counts is an unsafe trait")]
+// SAFETY: every call goes to the system allocator unchanged; counting touches only atomics.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(live, Ordering::Relaxed);
+        // SAFETY: the caller's promise about `layout` is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: `pointer` came from `alloc` above, so from the system allocator, with this layout.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Runs the digits with some keys set; the heap that drawing them again takes, and what was planned for it.
+fn drawn(sets: &[&str], k: usize, d: usize) -> (u64, u64) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+    sets.push(format!("output.dir={:?}", dir.path().display().to_string()));
+    let job = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/digits.toml");
+    let job = Job::load(&job, &sets, &Overrides::default()).expect("a job");
+    let watch = Watch {
+        interrupt: &AtomicBool::new(false),
+        progress: &Progress::default(),
+        on_event: &|_| {},
+    };
+    run(&job, false, watch).expect("the job runs");
+    let before = LIVE.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
+    report::draw(dir.path()).expect("drawn");
+    let peak = PEAK.load(Ordering::Relaxed) - before;
+    let planned = report::heap_bytes(k, d) + stages::examples::heap_bytes(d);
+    (peak as u64, planned)
+}
+
+#[test]
+fn a_report_takes_no_more_memory_than_was_planned() {
+    let quick = "vocabulary.max_iter=2";
+    for (sets, k, d) in [
+        (&[quick][..], 32, 9),
+        (
+            &[quick, "vocabulary.k=4000", "vocabulary.n_init=1"],
+            4000,
+            9,
+        ),
+        (
+            &[
+                quick,
+                "patches.size=[8, 8]",
+                "sample.per_image=1",
+                "vocabulary.k=64",
+            ],
+            64,
+            64,
+        ),
+    ] {
+        let (peak, planned) = drawn(sets, k, d);
+        assert!(peak <= planned, "{sets:?}: {peak} bytes of {planned}");
+    }
+}
