@@ -289,7 +289,8 @@ fn clusters_of_a_spilled_sample_and_by_mini_batches_do_not_depend_on_threads_or_
         Ok(results(dir.path()))
     };
     let expected = run_with("1GiB", 2).expect("the job runs");
-    assert_eq!(expected.len(), 3 + 1 + 6);
+    // Features, vocabulary, clusters, and what is kept for pictures.
+    assert_eq!(expected.len(), 3 + 1 + 6 + 2);
     for threads in [1, 3] {
         // With the least that is enough, k-means leaves so little that the 3 MB of pixels are spilled.
         let refusal = run_with("16MiB", threads)

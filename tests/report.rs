@@ -421,10 +421,10 @@ fn cluster_entry(of: &str, evaluation: Value) -> Value {
         "algorithm": "lloyd", "n_init": 2, "height": side(12), "width": side(9),
         "dimensions": 108, "rows": 12, "inertia": 5.0, "counts": [7, 5, 0],
         "restarts": [
-            {"init_inertia": 9.0, "inertia": [9.0, 2.0], "steps": 2, "passes": 2.0, "converged": true, "reseeded": 0, "final_inertia": 0.5},
-            {"init_inertia": 8.0, "inertia": [8.0, 1.0], "steps": 2, "passes": 2.0, "converged": true, "reseeded": 0, "final_inertia": 0.4},
+            {"init_inertia": 9.0, "inertia": [9.0, 2.0], "steps": 2, "passes": 2.0, "converged": true, "reseeded": 0, "final_inertia": 0.5, "kept": false},
+            {"init_inertia": 8.0, "inertia": [8.0, 1.0], "steps": 2, "passes": 2.0, "converged": true, "reseeded": 0, "final_inertia": 0.4, "kept": true},
         ],
-        "evaluation": evaluation, "evaluation_note": null,
+        "evaluation": evaluation, "evaluation_note": null, "identity": "",
     })
 }
 
