@@ -84,7 +84,10 @@ impl Simd {
     ///
     /// # Panics
     /// If this machine does not have it.
-    #[expect(unsafe_code, reason = "calls code compiled for what the machine has")]
+    #[cfg_attr(
+        target_arch = "x86_64",
+        expect(unsafe_code, reason = "calls code compiled for what the machine has")
+    )]
     pub fn run<W: Work>(self, work: W) -> W::Output {
         assert!(self.is_available(), "no {self} here");
         match self {

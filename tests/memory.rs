@@ -1,0 +1,47 @@
+//! Law 4 from outside: the process itself, as the system measures it, stays below `run.memory`.
+
+mod common;
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, StringArray};
+use common::{Scene, Shard, pictures};
+
+/// The most anonymous memory that a run took, as its manifest tells.
+fn peak_bytes(scene: &Scene, sets: &[&str]) -> u64 {
+    scene.run(sets).ok();
+    scene.manifest()["run"]["process"]["peak_anonymous_bytes"]
+        .as_u64()
+        .expect("measured")
+}
+
+#[test]
+fn large_images_and_many_threads_stay_below_the_ceiling() {
+    let shard = Shard::hugging_face(&pictures(12, 1400, 1400));
+    let scene = Scene::with(&shard);
+    for threads in [1, 8] {
+        let threads = format!("run.threads = {threads}");
+        let sets = [
+            threads.as_str(),
+            "sample.per_image = 500",
+            "run.memory = '64MiB'",
+        ];
+        let peak = peak_bytes(&scene, &sets);
+        assert!(peak <= 64 << 20, "{threads}: {peak}");
+        std::fs::remove_dir_all(scene.path("out")).expect("removed");
+    }
+}
+
+#[test]
+fn fat_columns_that_are_kept_stay_below_the_ceiling() {
+    let n = 3000;
+    let fat: ArrayRef = Arc::new(StringArray::from_iter_values(
+        (0..n).map(|row| format!("{row} ").repeat(8000)),
+    ));
+    let shard = Shard::hugging_face(&pictures(n, 8, 8))
+        .column("notes", fat)
+        .row_groups_of(500);
+    let scene = Scene::with(&shard);
+    let peak = peak_bytes(&scene, &["input.keep = ['notes']", "run.memory = '192MiB'"]);
+    assert!(peak <= 192 << 20, "{peak}");
+}
