@@ -326,9 +326,9 @@ impl AddWhole<'_> {
         for ((values, raw), used) in values.zip(raw).zip(&scratch.used) {
             let packed = std::mem::take(raw);
             totals += (packed & used & EVEN_SUMS) + (packed >> 16 & used >> 16 & EVEN_SUMS);
-            for i in 0..SUMS {
+            for (i, value) in values.iter_mut().enumerate() {
                 let sum = f64::from((packed >> (16 * i)) as u16);
-                values[i] += (sum - centres) * inverse;
+                *value += (sum - centres) * inverse;
             }
         }
         let squares = std::mem::take(&mut scratch.squares[j]) as f64;

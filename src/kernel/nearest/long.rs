@@ -2,6 +2,11 @@
 //!
 //! The numbers are those of [`super::whole`], and so are the bounds; only the order of whole sums differs.
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "lanes and words by number, as they lie in registers"
+)]
+
 use super::LANES;
 use super::isa::Isa;
 use super::whole::Best;

@@ -343,7 +343,13 @@ fn the_least_and_the_most_contrast_change_nothing() {
         check(&case);
     }
     let mut case = ordinary(40, SIX, 28);
-    let chequered = |i: u32| if (i / 28 + i) % 2 == 0 { 255 } else { 0 };
+    let chequered = |i: u32| {
+        if (i / 28 + i).is_multiple_of(2) {
+            255
+        } else {
+            0
+        }
+    };
     case.pixels = Pixels::U8((0..28 * 28).map(chequered).collect());
     case.scaling = Scaling::of(Normalize::Image, case.pixels.as_ref());
     check(&case);

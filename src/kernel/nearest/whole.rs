@@ -10,6 +10,11 @@
 //!
 //! Patches that are one value all over are searched once for each value.
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "lanes and words by number, as they lie in registers"
+)]
+
 use std::ops::Range;
 
 use super::band::MAX_PIXELS;

@@ -185,7 +185,7 @@ fn clustering(dir: &Path, entry: &ClusterEntry, painter: &mut Painter) -> Result
         centroids_file: entry.centroids.clone(),
         n_more_tiles: match tiles.len() {
             0 => 0,
-            n => (entry.k as usize).saturating_sub(n),
+            n => entry.k.saturating_sub(n),
         },
         tiles: tiles
             .into_iter()
