@@ -3,8 +3,8 @@
 //! The law is [`super::naive`]: squared distances in plain float64, in the order of the pixels, lowest index first among
 //! equals. With `x = (p - mu) / sigma`, the nearest word is the one with the smallest score
 //! `s_j = (sigma / 2) |c_j|^2 + mu sum(c_j) - p . c_j`, so raw pixels `p` go straight into dot products, and all
-//! normalisation is one bias per image and word. Pixels that are bytes are searched in whole numbers ([`whole`]), others
-//! in f32 ([`float`]). A label is taken from the scores only where second-best minus best exceeds a proven bound on all
+//! normalisation is one bias per image and word. Pixels that are bytes are searched in whole numbers (`whole`), others
+//! in f32 (`float`). A label is taken from the scores only where second-best minus best exceeds a proven bound on all
 //! rounding, the law's own included; anything else, overflow and NaN too, is decided by the law. So every instruction
 //! set gives the same labels, and this module must never accept what it cannot prove.
 //!
