@@ -133,7 +133,7 @@ impl Norms {
 #[derive(Debug, Default, Clone)]
 pub struct Scratch {
     band: Band,
-    panel: Vec<[u32; whole::ROW]>,
+    panel: Vec<whole::Row>,
     starts: Vec<(u32, u32)>,
     float_panel: Vec<f32>,
     bias: Vec<i32>,

@@ -59,15 +59,11 @@ impl Scaling {
 fn of_u8(pixels: &[u8]) -> Scaling {
     let n = pixels.len() as u128;
     let (mut sum, mut squares) = (0u64, 0u64);
-    // So many squares of bytes fit 32 bits.
+    // So many squares of bytes fit 32 bits; each fits 16, which every machine multiplies fast.
     for pixels in pixels.chunks(1 << 16) {
+        let square = |&p: &u8| u32::from(u16::from(p) * u16::from(p));
         sum += u64::from(pixels.iter().map(|&p| u32::from(p)).sum::<u32>());
-        squares += u64::from(
-            pixels
-                .iter()
-                .map(|&p| u32::from(p) * u32::from(p))
-                .sum::<u32>(),
-        );
+        squares += u64::from(pixels.iter().map(square).sum::<u32>());
     }
     // n^2 times the variance is a whole number, so it is 0 exactly for a blank image.
     let spread = n * u128::from(squares) - u128::from(sum) * u128::from(sum);

@@ -4,7 +4,7 @@
 //! bit, because all of them are whole.
 
 use super::long::{LongWords, score_long};
-use super::whole::{Best, ROW, score};
+use super::whole::{Best, Row, score};
 
 /// An instruction set: vectors of `LANES` i32, and a few operations on them. A value of the type is the proof that the
 /// machine has it.
@@ -19,7 +19,7 @@ pub(super) trait Isa: Copy {
     /// All lanes the same.
     fn splat(self, value: i32) -> Self::Vector;
     /// Lanes `at..at + LANES` of a panel's row.
-    fn load(self, row: &[u32; ROW], at: usize) -> Self::Vector;
+    fn load(self, row: &Row, at: usize) -> Self::Vector;
     /// `LANES` pairs of neighbours, from `from[at]` on.
     fn load_pairs(self, from: &[u16], at: usize) -> Self::Vector;
     /// Writes a vector to `to[at..at + LANES]`.
@@ -49,7 +49,7 @@ pub(super) trait Isa: Copy {
     /// Bit `i` says whether byte `i` of both is the same.
     fn equal_bits(self, a: &[u8; 64], b: &[u8; 64]) -> u64;
     /// [`score`], compiled for this instruction set.
-    fn score(self, panel: &[[u32; ROW]], words: &[[u32; 8]], bias: &[i32]) -> Best;
+    fn score(self, panel: &[Row], words: &[[u32; 8]], bias: &[i32], n_lanes: usize) -> Best;
     /// [`score_long`], compiled for this instruction set.
     fn score_long(self, long: &LongWords, values: &[u16], offsets: &[u32], bias: &[i32]) -> Best;
 }
@@ -69,8 +69,8 @@ impl Isa for Plain {
     }
 
     #[inline(always)]
-    fn load(self, row: &[u32; ROW], at: usize) -> [i32; 8] {
-        std::array::from_fn(|lane| row[at + lane] as i32)
+    fn load(self, row: &Row, at: usize) -> [i32; 8] {
+        std::array::from_fn(|lane| row.0[at + lane] as i32)
     }
 
     #[inline(always)]
@@ -154,8 +154,8 @@ impl Isa for Plain {
     }
 
     #[inline(never)]
-    fn score(self, panel: &[[u32; ROW]], words: &[[u32; 8]], bias: &[i32]) -> Best {
-        score::<Self, 1, 4>(self, panel, words, bias)
+    fn score(self, panel: &[Row], words: &[[u32; 8]], bias: &[i32], n_lanes: usize) -> Best {
+        score::<Self, 1, 4>(self, panel, words, bias, n_lanes)
     }
 
     #[inline(never)]

@@ -9,7 +9,7 @@ use std::arch::aarch64::*;
 
 use super::isa::{Isa, Plain};
 use super::long::{LongWords, score_long};
-use super::whole::{Best, ROW, score};
+use super::whole::{Best, Row, score};
 
 /// NEON: products of the lower and of the upper patches' pairs, added up at the end.
 #[derive(Clone, Copy)]
@@ -28,8 +28,8 @@ impl Isa for Neon {
     }
 
     #[inline(always)]
-    fn load(self, row: &[u32; ROW], at: usize) -> int32x4_t {
-        let lanes = &row[at..at + 4];
+    fn load(self, row: &Row, at: usize) -> int32x4_t {
+        let lanes = &row.0[at..at + 4];
         // SAFETY: the target has NEON; `lanes` is 16 bytes.
         unsafe { vreinterpretq_s32_u32(vld1q_u32(lanes.as_ptr())) }
     }
@@ -120,8 +120,8 @@ impl Isa for Neon {
     }
 
     #[inline(never)]
-    fn score(self, panel: &[[u32; ROW]], words: &[[u32; 8]], bias: &[i32]) -> Best {
-        score::<Neon, 2, 4>(self, panel, words, bias)
+    fn score(self, panel: &[Row], words: &[[u32; 8]], bias: &[i32], n_lanes: usize) -> Best {
+        score::<Neon, 2, 4>(self, panel, words, bias, n_lanes)
     }
 
     #[inline(never)]

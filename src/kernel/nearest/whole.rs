@@ -39,7 +39,7 @@ const GUARANTEED: Sse2 = Sse2;
 const GUARANTEED: super::isa::Plain = super::isa::Plain;
 
 /// Lanes of a panel's row, and room for what a piece of 16 writes past the last.
-pub(super) const ROW: usize = LANES + PIECE;
+const ROW: usize = LANES + PIECE;
 /// Patches that are packed together.
 const PIECE: usize = 16;
 /// Words that lie together.
@@ -56,6 +56,11 @@ const MAX_COARSER: f64 = 4.0;
 const MAX_D: usize = 1 << 15;
 /// A u8 pixel at most.
 const MAX_PIXEL: f64 = 255.0;
+
+/// One pair of pixels of each patch of a panel; aligned, so that no vector of lanes crosses a cache line.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+pub(super) struct Row(pub(super) [u32; ROW]);
 
 /// Words as whole numbers.
 #[derive(Debug, Clone)]
@@ -217,18 +222,19 @@ impl Best {
     }
 }
 
-/// Scores a panel (a row of lanes for each pair of pixels) against all words, `V` vectors of lanes and up to `G` words at a
-/// time, so that their sums fit the registers.
+/// Scores the first `n_lanes` of a panel (a row of lanes for each pair of pixels) against all words, `V` vectors of lanes and
+/// up to `G` words at a time, so that their sums fit the registers.
 #[inline(always)]
 pub(super) fn score<I: Isa, const V: usize, const G: usize>(
     isa: I,
-    panel: &[[u32; ROW]],
+    panel: &[Row],
     words: &[[u32; GROUP]],
     bias: &[i32],
+    n_lanes: usize,
 ) -> Best {
     let mut out = Best::new();
     let mut groups_out = [0; LANES];
-    for first in (0..LANES).step_by(V * I::LANES) {
+    for first in (0..n_lanes).step_by(V * I::LANES) {
         let mut state = State {
             best: [isa.splat(i32::MAX); V],
             second: [isa.splat(i32::MAX); V],
@@ -288,7 +294,7 @@ struct State<I: Isa, const V: usize> {
 
 /// A few words of one group against a few vectors of lanes.
 struct Task<'a> {
-    panel: &'a [[u32; ROW]],
+    panel: &'a [Row],
     words: &'a [[u32; GROUP]],
     bias: &'a [i32],
     /// The first lane.
@@ -434,7 +440,7 @@ impl<'a> Image<'a> {
             patch,
             self.positions.len(),
         );
-        scratch.panel.resize(self.whole.n_pairs + 1, [0; ROW]);
+        scratch.panel.resize(self.whole.n_pairs + 1, Row([0; ROW]));
         self.starts(&mut scratch.starts);
         self.biases(&mut scratch.bias);
         let mut seen = [0u16; 256];
@@ -456,7 +462,7 @@ impl<'a> Image<'a> {
                     decided_again += self.label(isa, LANES, scratch);
                     lanes -= LANES;
                     for row in &mut scratch.panel {
-                        row.copy_within(LANES.., 0);
+                        row.0.copy_within(LANES.., 0);
                     }
                 }
             }
@@ -568,13 +574,13 @@ impl<'a> Image<'a> {
         let offsets = std::array::from_fn(|i| (base + i) as u32);
         let (rows, last) = scratch.panel.split_at_mut(self.whole.n_pairs);
         for (row, &(start, used)) in rows.iter_mut().zip(&scratch.starts) {
-            let to = row[lanes..].first_chunk_mut::<PIECE>();
+            let to = row.0[lanes..].first_chunk_mut::<PIECE>();
             let from = pairs[start as usize..].first_chunk::<PIECE>();
             if let (Some(to), Some(from)) = (to, from) {
                 isa.compress(&from.map(|pair| pair & used), mask, to);
             }
         }
-        if let Some(to) = last[0][lanes..].first_chunk_mut::<PIECE>() {
+        if let Some(to) = last[0].0[lanes..].first_chunk_mut::<PIECE>() {
             isa.compress(&offsets, mask, to);
         }
     }
@@ -583,9 +589,9 @@ impl<'a> Image<'a> {
     #[inline(always)]
     fn label<I: Isa>(&self, isa: I, n: usize, scratch: &mut Scratch) -> u64 {
         let (panel, offsets) = scratch.panel.split_at(self.whole.n_pairs);
-        let best = isa.score(panel, &self.whole.grouped, &scratch.bias);
+        let best = isa.score(panel, &self.whole.grouped, &scratch.bias, n);
         let first = scratch.offsets.len();
-        scratch.offsets.extend_from_slice(&offsets[0][..n]);
+        scratch.offsets.extend_from_slice(&offsets[0].0[..n]);
         self.take(&best, first..first + n, scratch)
     }
 

@@ -10,7 +10,7 @@ use std::arch::x86_64::*;
 
 use super::isa::{Isa, Plain};
 use super::long::{LongWords, score_long};
-use super::whole::{Best, ROW, score};
+use super::whole::{Best, Row, score};
 
 /// SSE2, which every 64-bit x86 has: products of pairs, then a sum.
 #[derive(Clone, Copy)]
@@ -54,20 +54,34 @@ impl Vnni {
 
 #[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt,lzcnt")]
 #[inline(never)]
-fn score_avx2(isa: Avx2, panel: &[[u32; ROW]], words: &[[u32; 8]], bias: &[i32]) -> Best {
-    score::<Avx2, 2, 4>(isa, panel, words, bias)
+fn score_avx2(isa: Avx2, panel: &[Row], words: &[[u32; 8]], bias: &[i32], n_lanes: usize) -> Best {
+    score::<Avx2, 2, 4>(isa, panel, words, bias, n_lanes)
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx2,fma,bmi1,bmi2,popcnt,lzcnt")]
 #[inline(never)]
-fn score_avx512(isa: Avx512, panel: &[[u32; ROW]], words: &[[u32; 8]], bias: &[i32]) -> Best {
-    score::<Avx512, 2, 8>(isa, panel, words, bias)
+fn score_avx512(
+    isa: Avx512,
+    panel: &[Row],
+    words: &[[u32; 8]],
+    bias: &[i32],
+    n_lanes: usize,
+) -> Best {
+    // One vector is enough for few lanes.
+    match n_lanes {
+        0..=16 => score::<Avx512, 1, 8>(isa, panel, words, bias, n_lanes),
+        _ => score::<Avx512, 2, 8>(isa, panel, words, bias, n_lanes),
+    }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx2,fma,bmi1,bmi2,popcnt,lzcnt")]
 #[inline(never)]
-fn score_vnni(isa: Vnni, panel: &[[u32; ROW]], words: &[[u32; 8]], bias: &[i32]) -> Best {
-    score::<Vnni, 2, 8>(isa, panel, words, bias)
+fn score_vnni(isa: Vnni, panel: &[Row], words: &[[u32; 8]], bias: &[i32], n_lanes: usize) -> Best {
+    // One vector is enough for few lanes.
+    match n_lanes {
+        0..=16 => score::<Vnni, 1, 8>(isa, panel, words, bias, n_lanes),
+        _ => score::<Vnni, 2, 8>(isa, panel, words, bias, n_lanes),
+    }
 }
 
 #[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt,lzcnt")]
@@ -138,8 +152,8 @@ impl Isa for Sse2 {
     }
 
     #[inline(always)]
-    fn load(self, row: &[u32; ROW], at: usize) -> __m128i {
-        let lanes = &row[at..at + 4];
+    fn load(self, row: &Row, at: usize) -> __m128i {
+        let lanes = &row.0[at..at + 4];
         // SAFETY: the target has SSE2; `lanes` is 16 bytes.
         unsafe { _mm_loadu_si128(lanes.as_ptr().cast()) }
     }
@@ -214,8 +228,8 @@ impl Isa for Sse2 {
     }
 
     #[inline(never)]
-    fn score(self, panel: &[[u32; ROW]], words: &[[u32; 8]], bias: &[i32]) -> Best {
-        score::<Sse2, 2, 4>(self, panel, words, bias)
+    fn score(self, panel: &[Row], words: &[[u32; 8]], bias: &[i32], n_lanes: usize) -> Best {
+        score::<Sse2, 2, 4>(self, panel, words, bias, n_lanes)
     }
 
     #[inline(never)]
@@ -236,8 +250,8 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
-    fn load(self, row: &[u32; ROW], at: usize) -> __m256i {
-        let lanes = &row[at..at + 8];
+    fn load(self, row: &Row, at: usize) -> __m256i {
+        let lanes = &row.0[at..at + 8];
         // SAFETY: AVX2 as above; `lanes` is 32 bytes.
         unsafe { _mm256_loadu_si256(lanes.as_ptr().cast()) }
     }
@@ -340,9 +354,9 @@ impl Isa for Avx2 {
     }
 
     #[inline(always)]
-    fn score(self, panel: &[[u32; ROW]], words: &[[u32; 8]], bias: &[i32]) -> Best {
+    fn score(self, panel: &[Row], words: &[[u32; 8]], bias: &[i32], n_lanes: usize) -> Best {
         // SAFETY: AVX2 and FMA as above; machines with them have BMI, POPCNT and LZCNT.
-        unsafe { score_avx2(self, panel, words, bias) }
+        unsafe { score_avx2(self, panel, words, bias, n_lanes) }
     }
 
     #[inline(always)]
@@ -367,8 +381,8 @@ macro_rules! avx512 {
             }
 
             #[inline(always)]
-            fn load(self, row: &[u32; ROW], at: usize) -> __m512i {
-                let lanes = &row[at..at + 16];
+            fn load(self, row: &Row, at: usize) -> __m512i {
+                let lanes = &row.0[at..at + 16];
                 // SAFETY: AVX-512 as above; `lanes` is 64 bytes.
                 unsafe { _mm512_loadu_si512(lanes.as_ptr().cast()) }
             }
@@ -448,9 +462,15 @@ macro_rules! avx512 {
             }
 
             #[inline(always)]
-            fn score(self, panel: &[[u32; ROW]], words: &[[u32; 8]], bias: &[i32]) -> Best {
+            fn score(
+                self,
+                panel: &[Row],
+                words: &[[u32; 8]],
+                bias: &[i32],
+                n_lanes: usize,
+            ) -> Best {
                 // SAFETY: the value of `self` proves every feature; machines with AVX-512 have BMI, POPCNT and LZCNT.
-                unsafe { $score(self, panel, words, bias) }
+                unsafe { $score(self, panel, words, bias, n_lanes) }
             }
 
             #[inline(always)]
