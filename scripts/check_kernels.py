@@ -52,8 +52,8 @@ def accepts(shards: list[Path], work: Path, simd: str) -> bool:
 
 def featurize(shards: list[Path], words: RunDir, out: Path, k: int, simd: str) -> Row:
     """Featurizes all images with finished words."""
-    keys = {"from": f'"{words.vocabulary_file}"', "run.simd": f'"{simd}"'}
-    subprocess.run(mnist.command(shards, out, **keys), check=True, stdout=subprocess.DEVNULL)
+    command = mnist.command_with(words.vocabulary_file, shards, out, simd)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     run = RunDir(out)
     counts, timings = run.manifest["counts"], run.manifest["run"]
     if timings["simd"] != simd:

@@ -29,12 +29,30 @@ def build(*arguments: str) -> None:
 
 
 def command(shards: list[Path], out: Path, **sets: str | int) -> list[str]:
-    """`bovw run` of the job from the start; keys without a table are of its vocabulary, values are TOML."""
-    files = ", ".join(f'"{shard}"' for shard in shards)
-    keys = {"input.files": f"[{files}]", "output.dir": f'"{out}"', "cluster": "[]"}
+    """`bovw run` of the job from the start; values are TOML, keys without a table are of its vocabulary."""
+    keys = {"input.files": toml_files(shards), "output.dir": f'"{out}"', "cluster": "[]"}
     keys |= {key if "." in key else f"vocabulary.{key}": str(value) for key, value in sets.items()}
-    start = [str(BOVW), "run", str(JOB_FILE), "--fresh", "--quiet", "--json"]
-    return start + [part for key, value in keys.items() for part in ("--set", f"{key}={value}")]
+    return [*run(JOB_FILE), *(part for key, value in keys.items() for part in ("--set", f"{key}={value}"))]
+
+
+def command_with(words: Path, shards: list[Path], out: Path, simd: str) -> list[str]:
+    """The same job with finished words, which leaves no room for the keys of the job file's vocabulary."""
+    job = out.with_suffix(".toml")
+    job.write_text(
+        f'input.files = {toml_files(shards)}\npatches.size = [6, 6]\nvocabulary.from = "{words}"\n'
+        f'output.dir = "{out}"\nrun.simd = "{simd}"\n'
+    )
+    return run(job)
+
+
+def run(job: Path) -> list[str]:
+    """A run of a job from the start."""
+    return [str(BOVW), "run", str(job), "--fresh", "--quiet", "--json"]
+
+
+def toml_files(shards: list[Path]) -> str:
+    """A TOML list of files."""
+    return "[" + ", ".join(f'"{shard}"' for shard in shards) + "]"
 
 
 def learned(shards: list[Path], out: Path, k: int) -> RunDir:
