@@ -90,7 +90,7 @@ def print_rows(rows: list[Row]) -> bool:
 def main() -> int:
     """Runs the check."""
     parser = argparse.ArgumentParser(prog="scripts/check_kernels", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--all", action="store_true", help="recompute every image for every k: half an hour and more")
+    parser.add_argument("--all", action="store_true", help="recompute every image for every k: some ten minutes more")
     parser.add_argument("--k", type=int, nargs="+", choices=list(mnist.WORDS), default=list(mnist.WORDS))
     parser.add_argument("--mnist", type=Path, metavar="DIR", help="folder of train-*.parquet (default: found)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep vocabularies and features there")
