@@ -23,6 +23,8 @@ use crate::kernel::nearest::{Simd, Words};
 use crate::kernel::sample::SampleView;
 use crate::kernel::vocabulary::{Preparation, Vocabulary};
 
+use grow::Part;
+
 /// How far training has come.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Progress {
@@ -187,7 +189,9 @@ impl Training<'_> {
             }
             restarts.push(trained.log);
         }
-        self.train(best, &mut centroids, &mut restarts[best])?;
+        if !self.is_whole(self.judging_part()) {
+            self.train(best, &mut centroids, &mut restarts[best])?;
+        }
         let (centroids, sums) = self.finish(centroids)?;
         restarts[best].final_inertia = sums.inertia(&centroids) / sums.n_patches() as f64;
         let vocabulary = Vocabulary {
@@ -203,22 +207,30 @@ impl Training<'_> {
         })
     }
 
-    /// A restart, as far as it takes to judge it.
+    /// A restart, as far as it takes to judge it: to its end, where only the whole sample can tell.
     fn restart(&self, restart: usize) -> Result<Trained> {
         let mut centroids = self.first_words(restart)?;
         let mut log = RestartLog::new();
-        let part = match self.params.algorithm {
-            Algorithm::Lloyd => self.lloyd_part(),
-            Algorithm::MiniBatch => self.judging_part(),
-        };
+        let part = self.judging_part();
         match self.params.algorithm {
             Algorithm::Lloyd => self.lloyd_restart(restart, &mut centroids, &mut log)?,
             Algorithm::MiniBatch => self.mini_batch_restart(restart, &mut centroids, &mut log)?,
+        }
+        if self.is_whole(part) {
+            self.train(restart, &mut centroids, &mut log)?;
         }
         if self.params.n_init > 1 {
             log.final_inertia = self.part_inertia(part, &centroids)?;
         }
         Ok(Trained { centroids, log })
+    }
+
+    /// The part that restarts are judged on.
+    fn judging_part(&self) -> Part {
+        match self.params.algorithm {
+            Algorithm::Lloyd => self.lloyd_part(),
+            Algorithm::MiniBatch => self.mini_batch_part(),
+        }
     }
 
     /// The rest of the best restart.

@@ -1,12 +1,13 @@
 //! What one pass over patches leaves: counts, sums and squares, and how they move words.
 //!
 //! Sums are f64 and counts u64. Where the search was in whole numbers, the raw pixels of a word's patches are added up in
-//! whole numbers first, image by image. Partial sums are merged by the caller in a fixed order; nothing here may depend on
+//! whole numbers first, for as long as images have one scaling. Partial sums are merged by the caller in a fixed order; nothing here may depend on
 //! who made which part.
 
 use super::values::ValueReader;
 use crate::kernel::grid::PatchShape;
 use crate::kernel::nearest::{Found, Simd, Whole, Work};
+use crate::kernel::normalize::Scaling;
 use crate::kernel::sample::Patches;
 
 /// Patches whose bytes can be added in 16 bits.
@@ -83,12 +84,13 @@ pub struct SumScratch {
     simd: Simd,
     reader: ValueReader,
     values: Vec<f64>,
-    // Of this image, for each word: sum of the raw pixels, [k][height][row], four in a u64; patches since these were last
-    // added to the sums; squares.
+    // The scaling of the raw sums that are held.
+    scaling: Option<Scaling>,
+    // For each word: sum of the raw pixels, [k][height][row], four in a u64; how many patches these are; sum of their squares.
     raw: Vec<u64>,
     n: Vec<u16>,
     squares: Vec<u64>,
-    // Words that have such patches.
+    // Words that have such patches, each once.
     touched: Vec<u32>,
     // Of each u64 of a word's raw sums, the bits that are not past the width.
     used: Vec<u64>,
@@ -102,6 +104,7 @@ impl SumScratch {
             simd,
             reader: ValueReader::new(patch),
             values: vec![0.0; patch.len()],
+            scaling: None,
             raw: vec![0; k * layout.word() / SUMS],
             n: vec![0; k],
             squares: vec![0; k],
@@ -134,22 +137,30 @@ impl Sums {
         8 * k as u64 * (Layout::new(patch).word() as u64 + 2)
     }
 
-    /// Adds `patches`, with what a search of them `found`.
+    /// Adds `patches`, with what a search of them `found`. What is still in `scratch` counts after [`Sums::settle`].
     pub fn add(&mut self, patches: &Patches<'_>, found: &Found<'_>, scratch: &mut SumScratch) {
-        match found.whole {
-            Some(whole) => {
-                let simd = scratch.simd;
-                simd.run(AddWhole {
-                    sums: self,
-                    patches,
-                    found,
-                    whole,
-                    inverse: 1.0 / patches.scaling.scale,
-                    scratch,
-                });
-            }
-            None => self.add_values(patches, found, scratch),
+        let Some(whole) = found.whole else {
+            return self.add_values(patches, found, scratch);
+        };
+        if scratch.scaling != Some(patches.scaling) {
+            self.settle(scratch);
+            scratch.scaling = Some(patches.scaling);
         }
+        scratch.simd.run(AddWhole {
+            sums: self,
+            patches,
+            found,
+            whole,
+            scratch,
+        });
+    }
+
+    /// Takes the raw sums that are held in `scratch`.
+    pub fn settle(&mut self, scratch: &mut SumScratch) {
+        scratch.simd.run(Settle {
+            sums: self,
+            scratch,
+        });
     }
 
     /// Adds normalised values, patch by patch.
@@ -267,8 +278,6 @@ struct AddWhole<'a> {
     patches: &'a Patches<'a>,
     found: &'a Found<'a>,
     whole: Whole<'a>,
-    /// Of the image's scale.
-    inverse: f64,
     scratch: &'a mut SumScratch,
 }
 
@@ -284,42 +293,70 @@ impl Work for AddWhole<'_> {
         for ((&offset, &label), &squares) in found.zip(self.whole.squares) {
             let scratch = &mut *self.scratch;
             let j = label as usize;
-            let n = &mut scratch.n[j];
-            if *n == 0 {
-                scratch.touched.push(label);
+            match scratch.n[j] {
+                0 => scratch.touched.push(label),
+                MAX_RAW => self.sums.take_raw(j, self.patches.scaling, scratch),
+                _ => {}
             }
-            *n += 1;
-            let is_full = *n == MAX_RAW;
+            scratch.n[j] += 1;
             scratch.squares[j] += u64::from(squares);
             let raw = &mut scratch.raw[j * word..][..word];
             let pixels = &self.whole.pixels[offset as usize..];
             add_patch(raw, pixels, layout.row / CHUNK, row_stride);
-            if is_full {
-                self.flush(j);
-            }
         }
-        for at in 0..self.scratch.touched.len() {
-            self.flush(self.scratch.touched[at] as usize);
-        }
-        self.scratch.touched.clear();
         self.add_repeats();
     }
 }
 
 impl AddWhole<'_> {
-    /// Takes the raw sums of word `j` into the sums.
+    /// Adds the patches that are one value all over.
     #[inline(always)]
-    fn flush(&mut self, j: usize) {
-        let (layout, scratch) = (self.sums.layout, &mut *self.scratch);
-        let n = std::mem::take(&mut scratch.n[j]);
-        if n == 0 {
-            return;
+    fn add_repeats(&mut self) {
+        let layout = self.sums.layout;
+        for repeat in self.found.repeats {
+            let (j, count) = (repeat.label as usize, f64::from(repeat.count));
+            let value = self.patches.scaling.apply(f64::from(repeat.pixel));
+            self.sums.counts[j] += u64::from(repeat.count);
+            self.sums.squares[j] += count * layout.d() as f64 * value * value;
+            for sum in &mut self.sums.values[j * layout.word()..][..layout.word()] {
+                *sum += count * value;
+            }
         }
-        let (inverse, centre) = (self.inverse, self.patches.scaling.centre);
+    }
+}
+
+/// [`Sums::settle`].
+struct Settle<'a> {
+    sums: &'a mut Sums,
+    scratch: &'a mut SumScratch,
+}
+
+impl Work for Settle<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn work(self) {
+        if let Some(scaling) = self.scratch.scaling.take() {
+            for at in 0..self.scratch.touched.len() {
+                let j = self.scratch.touched[at] as usize;
+                self.sums.take_raw(j, scaling, self.scratch);
+            }
+            self.scratch.touched.clear();
+        }
+    }
+}
+
+impl Sums {
+    /// Takes the raw sums of word `j`, of images of this scaling.
+    #[inline(always)]
+    fn take_raw(&mut self, j: usize, scaling: Scaling, scratch: &mut SumScratch) {
+        let layout = self.layout;
+        let n = std::mem::take(&mut scratch.n[j]);
+        let (inverse, centre) = (1.0 / scaling.scale, scaling.centre);
         let centres = f64::from(n) * centre;
         let word = layout.word() / SUMS;
         let raw = &mut scratch.raw[j * word..][..word];
-        let values = &mut self.sums.values[j * layout.word()..][..layout.word()];
+        let values = &mut self.values[j * layout.word()..][..layout.word()];
         // Two sums of 32 bits, each of every other sum of 16.
         let mut totals = 0;
         let values = values.as_chunks_mut::<SUMS>().0.iter_mut();
@@ -334,23 +371,8 @@ impl AddWhole<'_> {
         let squares = std::mem::take(&mut scratch.squares[j]) as f64;
         let total = ((totals & u64::from(u32::MAX)) + (totals >> 32)) as f64;
         let centred = squares - centre * (2.0 * total - layout.d() as f64 * centres);
-        self.sums.squares[j] += centred.max(0.0) * inverse * inverse;
-        self.sums.counts[j] += u64::from(n);
-    }
-
-    /// Adds the patches that are one value all over.
-    #[inline(always)]
-    fn add_repeats(&mut self) {
-        let layout = self.sums.layout;
-        for repeat in self.found.repeats {
-            let (j, count) = (repeat.label as usize, f64::from(repeat.count));
-            let value = self.patches.scaling.apply(f64::from(repeat.pixel));
-            self.sums.counts[j] += u64::from(repeat.count);
-            self.sums.squares[j] += count * layout.d() as f64 * value * value;
-            for sum in &mut self.sums.values[j * layout.word()..][..layout.word()] {
-                *sum += count * value;
-            }
-        }
+        self.squares[j] += centred.max(0.0) * inverse * inverse;
+        self.counts[j] += u64::from(n);
     }
 }
 

@@ -41,8 +41,8 @@ pub(super) struct Settling {
 }
 
 impl Training<'_> {
-    /// The part that restarts are judged on: the same for all, so their words are judged alike.
-    pub(super) fn judging_part(&self) -> Part {
+    /// The part that mini-batch's restarts are judged on: the same for all, so their words are judged alike.
+    pub(super) fn mini_batch_part(&self) -> Part {
         let least = (JUDGE_PER_WORD * self.params.k as u64).max(JUDGE_MIN);
         self.part(
             self.blocks_of(least)
@@ -59,6 +59,11 @@ impl Training<'_> {
             n_blocks,
             share: n_blocks as f64 / n_all as f64,
         }
+    }
+
+    /// Whether a part is all of the sample.
+    pub(super) fn is_whole(&self, part: Part) -> bool {
+        part.n_blocks == self.sample.n_blocks()
     }
 
     /// About how many blocks hold so many patches.
@@ -87,10 +92,11 @@ impl Training<'_> {
             self.settle_on(restart, self.part(n_blocks), settling, centroids, log)?;
             n_blocks *= 2;
         }
-        self.settle_on(restart, last, settling, centroids, log)
+        self.settle_on(restart, last, settling, centroids, log)?;
+        Ok(())
     }
 
-    /// Steps over one part until little is won.
+    /// Steps over one part until little is won; whether it came to that.
     pub(super) fn settle_on(
         &self,
         restart: usize,
@@ -98,7 +104,7 @@ impl Training<'_> {
         settling: Settling,
         centroids: &mut [f32],
         log: &mut RestartLog,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let mut previous = f64::INFINITY;
         for _ in 0..settling.max_steps {
             if !log.has_room(part.share, self.params.max_iter) {
@@ -112,15 +118,15 @@ impl Training<'_> {
             let reseeded = self.reseed(restart, log.n_steps, &sums.empty_words(), centroids);
             log.reseeded += reseeded;
             if reseeded == 0 && !goes_on {
-                break;
+                return Ok(true);
             }
             previous = inertia;
         }
-        Ok(())
+        Ok(false)
     }
 
     pub(super) fn part_sums(&self, part: Part, centroids: &[f32]) -> Result<Sums> {
-        if part.n_blocks == self.sample.n_blocks() {
+        if self.is_whole(part) {
             return self.all_sums(centroids);
         }
         self.sums(centroids, part.n_blocks, |block| part.order.at(block))
@@ -143,7 +149,7 @@ impl RestartLog {
 
 /// Moves the words past their means; onto them, at last, where the step before won no more than `little`. Returns
 /// whether there is more to win.
-pub(super) fn move_past(sums: &Sums, won: f64, little: f64, centroids: &mut [f32]) -> bool {
+fn move_past(sums: &Sums, won: f64, little: f64, centroids: &mut [f32]) -> bool {
     let won_little = won <= little;
     let rate = if won_little { 1.0 } else { RATE };
     let moved = sums.move_words(centroids, |_, _| rate);

@@ -2,7 +2,7 @@
 //!
 //! Full passes are for the best restart alone: by then others are behind by more than passes win back.
 
-use super::grow::{Part, Settling, move_past};
+use super::grow::{Part, Settling};
 use super::{RestartLog, Training};
 use crate::error::Result;
 
@@ -18,7 +18,7 @@ const BREATHS: usize = 12;
 impl Training<'_> {
     /// The part that Lloyd's restarts are judged on, and breathe on.
     pub(super) fn lloyd_part(&self) -> Part {
-        let least = self.judging_part().n_blocks;
+        let least = self.mini_batch_part().n_blocks;
         self.part(least.max(self.sample.n_blocks() / JUDGE_DIVISOR))
     }
 
@@ -51,23 +51,12 @@ impl Training<'_> {
         centroids: &mut [f32],
         log: &mut RestartLog,
     ) -> Result<()> {
-        let mut previous = f64::INFINITY;
-        log.converged = false;
-        while log.has_room(1.0, self.params.max_iter) {
-            let sums = self.all_sums(centroids)?;
-            let inertia = sums.inertia(centroids) / sums.n_patches() as f64;
-            log.passes += 1.0;
-            self.note(restart, inertia, log);
-            let goes_on = move_past(&sums, previous - inertia, tol * inertia, centroids);
-            let empty = sums.empty_words();
-            let reseeded = self.reseed(restart, log.n_steps, &empty, centroids);
-            log.reseeded += reseeded;
-            if reseeded == 0 && !goes_on {
-                log.converged = true;
-                break;
-            }
-            previous = inertia;
-        }
+        let whole = self.part(self.sample.n_blocks());
+        let settling = Settling {
+            max_steps: self.params.max_iter,
+            tol,
+        };
+        log.converged = self.settle_on(restart, whole, settling, centroids, log)?;
         Ok(())
     }
 }

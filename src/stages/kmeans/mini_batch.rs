@@ -30,7 +30,7 @@ impl Training<'_> {
         centroids: &mut [f32],
         log: &mut RestartLog,
     ) -> Result<()> {
-        self.grow_to(restart, self.judging_part(), ON_PARTS, centroids, log)
+        self.grow_to(restart, self.mini_batch_part(), ON_PARTS, centroids, log)
     }
 
     /// The rest of the best restart.
@@ -41,15 +41,15 @@ impl Training<'_> {
         log: &mut RestartLog,
     ) -> Result<()> {
         let n_all = self.sample.n_blocks();
-        let part = self.part(self.judging_part().n_blocks / BREATHE_DIVISOR);
+        let part = self.part(self.mini_batch_part().n_blocks / BREATHE_DIVISOR);
         self.breathe(restart, part, BREATHS, centroids, log)?;
-        let mut n_blocks = GROWTH * self.judging_part().n_blocks;
+        let mut n_blocks = GROWTH * self.mini_batch_part().n_blocks;
         while n_blocks <= n_all / 2 {
             self.settle_on(restart, self.part(n_blocks), ON_PARTS, centroids, log)?;
             n_blocks *= GROWTH;
         }
         // A sample that is hardly larger than a part gets Lloyd's own stop.
-        let tol = match self.judging_part().n_blocks == n_all {
+        let tol = match self.is_whole(self.mini_batch_part()) {
             true => self.params.tol,
             false => self.params.tol.max(LAST_PASSES_TOL),
         };

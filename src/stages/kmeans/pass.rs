@@ -98,6 +98,7 @@ impl Training<'_> {
             let found = search(worker.words, &patches, &mut worker.scratch);
             sums.add(&patches, &found, &mut worker.sums);
         }
+        sums.settle(&mut worker.sums);
         Ok(sums)
     }
 }
