@@ -238,7 +238,7 @@ pub fn search<'s>(words: &Words, patches: &Patches<'_>, scratch: &'s mut Scratch
         return scratch.found(0, false);
     }
     if let (Some(whole), PixelsRef::U8(pixels)) = (&words.whole, patches.pixels)
-        && let Some(image) = whole::Image::new(words, whole, patches, pixels)
+        && let Some(image) = whole::ImageSearch::new(words, whole, patches, pixels)
     {
         let decided_again = image.search(scratch);
         return scratch.found(decided_again, true);

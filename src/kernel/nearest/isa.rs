@@ -45,19 +45,46 @@ pub(super) trait Isa: Copy {
         otherwise: Self::Vector,
     ) -> Self::Vector;
     /// Moves the numbers whose bit is set to the front, in order; what follows them is of no meaning.
-    fn compress(self, from: &[u32; 16], mask: u16, to: &mut [u32; 16]);
+    #[inline(always)]
+    fn compress(self, from: &[u32; 16], mask: u16, to: &mut [u32; 16]) {
+        let mut left = mask;
+        let mut at = 0;
+        while left != 0 {
+            to[at] = from[left.trailing_zeros() as usize];
+            left &= left - 1;
+            at += 1;
+        }
+    }
+
     /// Bit `i` says whether byte `i` of both is the same.
-    fn equal_bits(self, a: &[u8; 64], b: &[u8; 64]) -> u64;
-    /// [`score`], compiled for this instruction set.
-    fn score(self, panel: &[Row], words: &[[u32; 8]], bias: &[i32], n_lanes: usize) -> Best;
-    /// [`score_long`], compiled for this instruction set.
-    fn score_long(self, long: &LongWords, values: &[u16], offsets: &[u32], bias: &[i32]) -> Best;
+    #[inline(always)]
+    fn equal_bits(self, a: &[u8; 64], b: &[u8; 64]) -> u64 {
+        let mut bits = 0;
+        for i in 0..64 {
+            bits |= u64::from(a[i] == b[i]) << i;
+        }
+        bits
+    }
+
+    /// [`score`], compiled for this instruction set, with as many vectors and words at a time as its registers hold.
+    #[inline(never)]
+    fn score(self, panel: &[Row], words: &[[u32; 8]], bias: &[i32], n_lanes: usize) -> Best {
+        score::<Self, 2, 4>(self, panel, words, bias, n_lanes)
+    }
+
+    /// [`score_long`], likewise.
+    #[inline(never)]
+    fn score_long(self, long: &LongWords, values: &[u16], offsets: &[u32], bias: &[i32]) -> Best {
+        score_long::<Self, 2, 4>(self, long, values, offsets, bias)
+    }
 }
 
-/// Plain Rust, for whatever the target guarantees.
+/// Plain Rust, for whatever the target guarantees; where that is SSE2, tests alone need it.
+#[cfg(any(test, not(target_arch = "x86_64")))]
 #[derive(Clone, Copy)]
 pub(super) struct Plain;
 
+#[cfg(any(test, not(target_arch = "x86_64")))]
 impl Isa for Plain {
     const LANES: usize = 8;
     type Vector = [i32; 8];
@@ -131,35 +158,5 @@ impl Isa for Plain {
                 otherwise[lane]
             }
         })
-    }
-
-    #[inline(always)]
-    fn compress(self, from: &[u32; 16], mask: u16, to: &mut [u32; 16]) {
-        let mut left = mask;
-        let mut at = 0;
-        while left != 0 {
-            to[at] = from[left.trailing_zeros() as usize];
-            left &= left - 1;
-            at += 1;
-        }
-    }
-
-    #[inline(always)]
-    fn equal_bits(self, a: &[u8; 64], b: &[u8; 64]) -> u64 {
-        let mut bits = 0;
-        for i in 0..64 {
-            bits |= u64::from(a[i] == b[i]) << i;
-        }
-        bits
-    }
-
-    #[inline(never)]
-    fn score(self, panel: &[Row], words: &[[u32; 8]], bias: &[i32], n_lanes: usize) -> Best {
-        score::<Self, 1, 4>(self, panel, words, bias, n_lanes)
-    }
-
-    #[inline(never)]
-    fn score_long(self, long: &LongWords, values: &[u16], offsets: &[u32], bias: &[i32]) -> Best {
-        score_long::<Self, 1, 4>(self, long, values, offsets, bias)
     }
 }

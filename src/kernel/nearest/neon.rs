@@ -7,9 +7,8 @@
 
 use std::arch::aarch64::*;
 
-use super::isa::{Isa, Plain};
-use super::long::{LongWords, score_long};
-use super::whole::{Best, Row, score};
+use super::isa::Isa;
+use super::whole::Row;
 
 /// NEON: products of the lower and of the upper patches' pairs, added up at the end.
 #[derive(Clone, Copy)]
@@ -107,25 +106,5 @@ impl Isa for Neon {
     ) -> int32x4_t {
         // SAFETY: the target has NEON.
         unsafe { vbslq_s32(vcltq_s32(a, b), then, otherwise) }
-    }
-
-    #[inline(always)]
-    fn compress(self, from: &[u32; 16], mask: u16, to: &mut [u32; 16]) {
-        Plain.compress(from, mask, to);
-    }
-
-    #[inline(always)]
-    fn equal_bits(self, a: &[u8; 64], b: &[u8; 64]) -> u64 {
-        Plain.equal_bits(a, b)
-    }
-
-    #[inline(never)]
-    fn score(self, panel: &[Row], words: &[[u32; 8]], bias: &[i32], n_lanes: usize) -> Best {
-        score::<Neon, 2, 4>(self, panel, words, bias, n_lanes)
-    }
-
-    #[inline(never)]
-    fn score_long(self, long: &LongWords, values: &[u16], offsets: &[u32], bias: &[i32]) -> Best {
-        score_long::<Neon, 2, 4>(self, long, values, offsets, bias)
     }
 }

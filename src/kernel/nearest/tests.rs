@@ -78,7 +78,7 @@ fn check_plain(case: &Case, patches: &Patches<'_>, expected: &[u32], again: Opti
     if patches.scaling.is_blank() {
         return;
     }
-    if let Some(image) = whole::Image::new(&words, whole, patches, pixels) {
+    if let Some(image) = whole::ImageSearch::new(&words, whole, patches, pixels) {
         let mut scratch = Scratch::default();
         let decided_again = image.search_with(isa::Plain, &mut scratch);
         let found = scratch.found(decided_again, true);

@@ -349,7 +349,7 @@ struct Bound {
 }
 
 /// One image, not blank, and the patches that are wanted of it.
-pub(super) struct Image<'a> {
+pub(super) struct ImageSearch<'a> {
     words: &'a Words,
     whole: &'a WholeWords,
     positions: &'a [u64],
@@ -360,14 +360,14 @@ pub(super) struct Image<'a> {
     bound: Bound,
 }
 
-impl<'a> Image<'a> {
+impl<'a> ImageSearch<'a> {
     /// `None` where the scores of this image could be too large, or its patches cover too many pixels.
     pub(super) fn new(
         words: &'a Words,
         whole: &'a WholeWords,
         patches: &Patches<'a>,
         pixels: &'a [u8],
-    ) -> Option<Image<'a>> {
+    ) -> Option<ImageSearch<'a>> {
         let n_words = patches.positions.iter().rposition(|&word| word != 0)? + 1;
         let positions = &patches.positions[..n_words];
         let last = n_words * 64 - 1 - positions[n_words - 1].leading_zeros() as usize;
@@ -376,7 +376,7 @@ impl<'a> Image<'a> {
         let (scale, centre) = (patches.scaling.scale, patches.scaling.centre.abs());
         let bias = scale / 2.0 * whole.max_norm2 + centre * whole.max_sum;
         let fits = bias / whole.step + MAX_PIXEL * whole.max_abs_sum + 1.0 <= MAX_SCORE;
-        (fits && end <= MAX_PIXELS).then(|| Image {
+        (fits && end <= MAX_PIXELS).then(|| ImageSearch {
             words,
             whole,
             positions,

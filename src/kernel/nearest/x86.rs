@@ -8,7 +8,7 @@
 
 use std::arch::x86_64::*;
 
-use super::isa::{Isa, Plain};
+use super::isa::Isa;
 use super::long::{LongWords, score_long};
 use super::whole::{Best, Row, score};
 
@@ -215,26 +215,6 @@ impl Isa for Sse2 {
             let less = _mm_cmplt_epi32(a, b);
             _mm_or_si128(_mm_and_si128(less, then), _mm_andnot_si128(less, otherwise))
         }
-    }
-
-    #[inline(always)]
-    fn compress(self, from: &[u32; 16], mask: u16, to: &mut [u32; 16]) {
-        Plain.compress(from, mask, to);
-    }
-
-    #[inline(always)]
-    fn equal_bits(self, a: &[u8; 64], b: &[u8; 64]) -> u64 {
-        Plain.equal_bits(a, b)
-    }
-
-    #[inline(never)]
-    fn score(self, panel: &[Row], words: &[[u32; 8]], bias: &[i32], n_lanes: usize) -> Best {
-        score::<Sse2, 2, 4>(self, panel, words, bias, n_lanes)
-    }
-
-    #[inline(never)]
-    fn score_long(self, long: &LongWords, values: &[u16], offsets: &[u32], bias: &[i32]) -> Best {
-        score_long::<Sse2, 2, 4>(self, long, values, offsets, bias)
     }
 }
 
