@@ -1,8 +1,8 @@
 //! Training allocates no more than `heap_bytes` says, and no more for a larger sample. A binary of its own, because it
 //! counts every allocation of the process.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
+#[path = "common/counting.rs"]
+mod counting;
 
 use bovw::kernel::grid::{Grid, PatchShape};
 use bovw::kernel::image::PixelsRef;
@@ -13,31 +13,7 @@ use bovw::kernel::rng::hash;
 use bovw::kernel::sample::{IndexEntry, Record, SampleView};
 use bovw::kernel::vocabulary::Preparation;
 use bovw::stages::kmeans::{Watch, heap_bytes, learn};
-
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-#[expect(unsafe_code, reason = "an allocator that counts is an unsafe trait")]
-// SAFETY: every call goes to the system allocator unchanged; counting touches only atomics.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(live, Ordering::Relaxed);
-        // SAFETY: the caller's promise about `layout` is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: `pointer` came from `alloc` above, so from the system allocator, with this layout.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use counting::peak_bytes;
 
 const PATCH: PatchShape = PatchShape {
     height: 6,
@@ -67,25 +43,17 @@ fn sample(images: u64) -> (Vec<u64>, Vec<IndexEntry>) {
 }
 
 /// The most that training has allocated at one time.
-fn peak(images: u64, params: &KMeansParams) -> usize {
+fn peak(images: u64, params: &KMeansParams) -> u64 {
     let (words, index) = sample(images);
     let view = SampleView::new(&words, &index, PATCH);
     let preparation = Preparation {
         patch: PATCH,
         normalize: Normalize::Image,
     };
-    let before = LIVE.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
-    learn(
-        &view,
-        preparation,
-        params,
-        2,
-        Simd::detect(),
-        &Watch::SILENT,
-    )
-    .expect("learns");
-    PEAK.load(Ordering::Relaxed) - before
+    let (simd, watch) = (Simd::detect(), Watch::SILENT);
+    peak_bytes(|| {
+        learn(&view, preparation, params, 2, simd, &watch).expect("learns");
+    })
 }
 
 #[test]
@@ -105,7 +73,7 @@ fn training_stays_below_its_bound_and_does_not_grow_with_the_sample() {
             };
             let bound = heap_bytes(k, PATCH, &params, 2);
             for images in [60, 600] {
-                let peak = peak(images, &params) as u64;
+                let peak = peak(images, &params);
                 assert!(peak <= bound, "{algorithm:?} {k} {images}: {peak} {bound}");
                 assert!(
                     bound < 16 * peak,

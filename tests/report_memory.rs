@@ -1,39 +1,17 @@
 //! Drawing a report allocates no more than the plan has for it. A binary of its own, because it counts every allocation of
 //! the process.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+#[path = "common/counting.rs"]
+mod counting;
+
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use bovw::job::{Job, Overrides};
 use bovw::passes::progress::{Progress, Watch};
 use bovw::passes::run::run;
 use bovw::{report, stages};
-
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-#[expect(unsafe_code, reason = "an allocator that counts is an unsafe trait")]
-// SAFETY: every call goes to the system allocator unchanged; counting touches only atomics.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(live, Ordering::Relaxed);
-        // SAFETY: the caller's promise about `layout` is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: `pointer` came from `alloc` above, so from the system allocator, with this layout.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use counting::peak_bytes;
 
 /// Runs the digits with some keys set; the heap that drawing them again takes, and what was planned for it.
 fn drawn(sets: &[&str], k: usize, d: usize) -> (u64, u64) {
@@ -48,12 +26,11 @@ fn drawn(sets: &[&str], k: usize, d: usize) -> (u64, u64) {
         on_event: &|_| {},
     };
     run(&job, false, watch).expect("the job runs");
-    let before = LIVE.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
-    report::draw(dir.path()).expect("drawn");
-    let peak = PEAK.load(Ordering::Relaxed) - before;
+    let peak = peak_bytes(|| {
+        report::draw(dir.path()).expect("drawn");
+    });
     let planned = report::heap_bytes(k, d) + stages::examples::heap_bytes(d);
-    (peak as u64, planned)
+    (peak, planned)
 }
 
 #[test]
