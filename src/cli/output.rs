@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use bovw::report::text;
 use bovw::{Error, Result};
 use serde::Serialize;
 
@@ -31,32 +32,24 @@ pub(crate) fn note(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// A whole number with thin groups of thousands, as people read it.
+/// A whole number with groups of thousands, as people read it.
 pub(crate) fn count(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(' ');
-        }
-        out.push(digit);
-    }
-    out
+    typed(text::count(n))
 }
 
 /// An amount of bytes, as people read it.
 pub(crate) fn bytes(n: u64) -> String {
-    bytesize::ByteSize(n).display().iec().to_string()
+    typed(text::bytes(n))
 }
 
 /// A time, as people read it.
 pub(crate) fn seconds(seconds: f64) -> String {
-    match seconds {
-        s if s < 10.0 => format!("{s:.2} s"),
-        s if s < 100.0 => format!("{s:.1} s"),
-        s if s < 6000.0 => format!("{}:{:02} min", s as u64 / 60, s as u64 % 60),
-        s => format!("{}:{:02} h", s as u64 / 3600, s as u64 / 60 % 60),
-    }
+    typed(text::seconds(seconds))
+}
+
+/// A terminal has the spaces that people type, which can be searched for.
+fn typed(text: String) -> String {
+    text.replace(text::THIN, " ")
 }
 
 /// A path without detours, from the working directory where it is inside.

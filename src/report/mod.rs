@@ -18,7 +18,7 @@ mod paint;
 mod run_files;
 mod sections;
 mod sheet;
-mod text;
+pub mod text;
 mod tile;
 mod word_use;
 

@@ -1,12 +1,15 @@
-//! Numbers as people read them. A narrow no-break space sets thousands and units apart.
+//! Numbers as people read them. [`THIN`] sets thousands and units apart.
+
+/// A narrow no-break space.
+pub const THIN: char = '\u{202f}';
 
 /// A whole number in groups of thousands.
-pub(super) fn count(n: u64) -> String {
+pub fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(2 * digits.len());
     for (i, digit) in digits.chars().enumerate() {
         if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push('\u{202f}');
+            out.push(THIN);
         }
         out.push(digit);
     }
@@ -14,13 +17,13 @@ pub(super) fn count(n: u64) -> String {
 }
 
 /// An amount of bytes.
-pub(super) fn bytes(n: u64) -> String {
+pub fn bytes(n: u64) -> String {
     let text = bytesize::ByteSize(n).display().iec().to_string();
     text.replace(' ', "\u{202f}")
 }
 
 /// A time.
-pub(super) fn seconds(seconds: f64) -> String {
+pub fn seconds(seconds: f64) -> String {
     match seconds {
         s if s < 10.0 => format!("{s:.2}\u{202f}s"),
         s if s < 100.0 => format!("{s:.1}\u{202f}s"),
