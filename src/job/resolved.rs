@@ -75,19 +75,25 @@ pub fn identity(job: &Job) -> String {
         .to_string()
 }
 
-/// Equal for clusterings that write the same files, among those of jobs with one [`identity`].
-pub fn clustering_identity(clustering: &Clustering) -> String {
+/// Everything of a clustering that can change a byte of its files, among those of jobs with one [`identity`].
+pub fn clustering_keys(clustering: &Clustering) -> Map<String, Value> {
     let params = &clustering.params;
-    let keys = serde_json::json!({
-        "of": clustering.of.name(),
-        "k": params.k,
-        "algorithm": params.algorithm.name(),
-        "n_init": params.n_init,
-        "max_iter": params.max_iter,
-        "seed": params.seed,
-    });
-    let keys = keys.as_object().cloned().unwrap_or_default();
-    blake3::hash(canonical(keys).as_bytes())
+    let keys = [
+        ("of", clustering.of.name().into()),
+        ("k", params.k.into()),
+        ("algorithm", params.algorithm.name().into()),
+        ("n_init", params.n_init.into()),
+        ("max_iter", params.max_iter.into()),
+        ("seed", params.seed.into()),
+    ];
+    keys.map(|(key, value): (&str, Value)| (key.to_owned(), value))
+        .into_iter()
+        .collect()
+}
+
+/// A hash of [`clustering_keys`].
+pub fn clustering_identity(clustering: &Clustering) -> String {
+    blake3::hash(canonical(clustering_keys(clustering)).as_bytes())
         .to_hex()
         .to_string()
 }
