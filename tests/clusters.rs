@@ -149,7 +149,7 @@ fn the_manifest_tells_what_was_clustered() {
     object.shift_remove("restarts");
     object.shift_remove("inertia");
     object.shift_remove("identity");
-    assert_snapshot!(entry, @r#"{"of":"pixels","k":3,"file":"clusters/pixels-k3.parquet","centroids":"clusters/pixels-k3.centroids.parquet","algorithm":"lloyd","n_init":10,"height":8,"width":8,"dimensions":64,"rows":40,"counts":[14,13,13],"evaluation":{"label":"label","n_labelled":40,"n_unlabelled":0,"labels":["0","1","2"],"confusion":[[14,0,0],[0,0,13],[0,13,0]],"purity":1.0,"nmi":1.0,"ari":1.0,"homogeneity":1.0,"completeness":1.0,"v_measure":1.0},"evaluation_note":null}"#);
+    assert_snapshot!(entry, @r#"{"of":"pixels","k":3,"file":"clusters/pixels-k3.parquet","centroids":"clusters/pixels-k3.centroids.parquet","algorithm":"lloyd","n_init":10,"height":8,"width":8,"dimensions":64,"rows":40,"counts":[14,13,13],"evaluation":{"label":"label","n_labelled":40,"n_unlabelled":0,"labels":["0","1","2"],"confusion":[[14,0,0],[0,13,0],[0,0,13]],"purity":1.0,"nmi":1.0,"ari":1.0,"homogeneity":1.0,"completeness":1.0,"v_measure":1.0},"evaluation_note":null}"#);
     let outputs = scene.manifest()["outputs"].to_string();
     for file in [
         "clusters/pixels-k3.parquet",

@@ -406,7 +406,7 @@ fn check_batch_size(batch_size: Option<i64>, algorithm: Algorithm) -> Result<Opt
     match batch_size {
         Some(_) if algorithm == Algorithm::Lloyd => Err(Error::setting(
             KEY,
-            "has no effect, because vocabulary.algorithm = \"lloyd\" uses the whole sample at once",
+            "has no effect, because vocabulary.algorithm = \"lloyd\" has no batches",
             "leave it out, or set vocabulary.algorithm to \"mini-batch\"",
         )),
         Some(size) => Ok(Some(in_range(KEY, size, 1, MAX_WHOLE)? as usize)),

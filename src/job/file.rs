@@ -106,7 +106,7 @@ table! {
         n_init: i64,
         /// Passes over the sample at most.
         max_iter: i64,
-        /// Patches in a mini-batch.
+        /// Patches in the first mini-batch.
         batch_size: i64,
         /// Relative improvement below which it stops.
         tol: f64,

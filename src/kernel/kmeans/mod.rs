@@ -9,7 +9,7 @@ pub mod values;
 /// Which k-means is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
-    /// Small random batches, words moved by running means.
+    /// Random batches that grow, each with the last one in it, then full passes until they win little.
     MiniBatch,
     /// Full passes over the sample until nothing moves (Lloyd 1982).
     Lloyd,
@@ -50,7 +50,7 @@ pub struct KMeansParams {
     pub n_init: usize,
     /// Passes over the sample at most, at least 1.
     pub max_iter: usize,
-    /// Patches in a mini-batch; `None`: the algorithm's own choice.
+    /// Patches in the first mini-batch; `None`: the algorithm's own choice.
     pub batch_size: Option<usize>,
     /// Stop when an iteration improves the inertia by less than this share.
     pub tol: f64,
