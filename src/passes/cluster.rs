@@ -350,24 +350,20 @@ impl Clusterer<'_> {
 
     /// What both files of a clustering say of themselves.
     fn provenance(&self, clustering: &Clustering, centroids: &Vocabulary) -> String {
-        let params = &clustering.params;
         let patch = centroids.preparation.patch;
         let size = (clustering.of == ClusterOf::Pixels).then_some([patch.height, patch.width]);
+        let mut clusters = resolved::clustering_keys(clustering);
+        let found = [
+            ("image", json!(size)),
+            ("dimensions", json!(centroids.d())),
+            ("rows", json!(centroids.counts.iter().sum::<u64>())),
+            ("inertia", json!(centroids.inertia.iter().sum::<f64>())),
+        ];
+        clusters.extend(found.map(|(key, value)| (key.to_owned(), value)));
         json!({
             "format": FORMAT,
             "bovw": env!("CARGO_PKG_VERSION"),
-            "clusters": {
-                "of": clustering.of.name(),
-                "k": params.k,
-                "algorithm": params.algorithm.name(),
-                "n_init": params.n_init,
-                "max_iter": params.max_iter,
-                "seed": params.seed,
-                "image": size,
-                "dimensions": centroids.d(),
-                "rows": centroids.counts.iter().sum::<u64>(),
-                "inertia": centroids.inertia.iter().sum::<f64>(),
-            },
+            "clusters": clusters,
             "job": resolved::identity_json(&self.plan.job),
         })
         .to_string()

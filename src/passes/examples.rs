@@ -36,10 +36,7 @@ fn image(plan: &Plan, row: u64) -> Result<Option<ImageExample>> {
     let row_in_file = row - info.first_row;
     let mut wanted = input.wanted_image();
     let label = input.label.as_ref().map(|(name, _)| name.as_str());
-    wanted.extend(label.map(|name| Wanted {
-        column: name.to_owned(),
-        field: None,
-    }));
+    wanted.extend(label.map(Wanted::column));
     let Some(batch) = shard.read_row(row_in_file, &wanted)? else {
         return Ok(None);
     };

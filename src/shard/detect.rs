@@ -429,10 +429,7 @@ fn first_value(shard: &Shard, field: &Field) -> Result<Option<Vec<u8>>> {
     if shard.n_row_groups() == 0 {
         return Ok(None);
     }
-    let wanted = [Wanted {
-        column: field.name().clone(),
-        field: None,
-    }];
+    let wanted = [Wanted::column(field.name())];
     let mut reader = shard.read_row_group(0, &wanted, SNIFF_ROWS)?;
     let Some(batch) = reader.next_batch() else {
         return Ok(None);

@@ -95,10 +95,7 @@ impl InputSet {
         for field in self.side.fields() {
             // A kept column may be the image's own, or a struct of which only a field is read for the image.
             wanted.retain(|other| other.column != *field.name());
-            wanted.push(Wanted {
-                column: field.name().clone(),
-                field: None,
-            });
+            wanted.push(Wanted::column(field.name()));
         }
         wanted
     }
@@ -141,10 +138,7 @@ impl InputSet {
             .side
             .fields()
             .iter()
-            .map(|field| Wanted {
-                column: field.name().clone(),
-                field: None,
-            })
+            .map(|field| Wanted::column(field.name()))
             .collect();
         Ok(ShardInfo {
             path: shard.path().to_owned(),

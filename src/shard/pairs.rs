@@ -50,10 +50,7 @@ fn of_parquet(
     each: &mut impl FnMut(Option<Label<'_>>, Option<Label<'_>>),
 ) -> Result<Option<Vec<String>>> {
     let shard = Shard::open(path, Io::Auto)?;
-    let wanted = [labels, clusters].map(|column| Wanted {
-        column: column.to_owned(),
-        field: None,
-    });
+    let wanted = [labels, clusters].map(Wanted::column);
     for name in [labels, clusters] {
         check_column(&shard, name)?;
     }

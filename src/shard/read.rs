@@ -65,6 +65,16 @@ pub struct Wanted {
     pub field: Option<String>,
 }
 
+impl Wanted {
+    /// All of a top-level column.
+    pub fn column(name: impl Into<String>) -> Wanted {
+        Wanted {
+            column: name.into(),
+            field: None,
+        }
+    }
+}
+
 impl Shard {
     /// Opens a file and reads its footer.
     pub fn open(path: &Path, io: Io) -> Result<Shard> {

@@ -87,10 +87,7 @@ impl Table {
             .schema()
             .fields()
             .iter()
-            .map(|field| Wanted {
-                column: field.name().clone(),
-                field: None,
-            })
+            .map(|field| Wanted::column(field.name()))
             .collect();
         let mut batches = Vec::new();
         for row_group in 0..shard.n_row_groups() {

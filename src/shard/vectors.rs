@@ -61,12 +61,7 @@ impl VectorFile {
         mut each: impl FnMut(Option<Label>, &[f32]),
     ) -> Result<()> {
         let columns = std::iter::once("features").chain(self.label.as_deref());
-        let wanted: Vec<Wanted> = columns
-            .map(|column| Wanted {
-                column: column.to_owned(),
-                field: None,
-            })
-            .collect();
+        let wanted: Vec<Wanted> = columns.map(Wanted::column).collect();
         let row_bytes = (self.n_values * size_of::<f32>()).max(1);
         let batch_rows = (READ_BYTES / row_bytes).clamp(1, MAX_READ_ROWS);
         let mut reader = self.shard.read_row_group(row_group, &wanted, batch_rows)?;

@@ -241,10 +241,7 @@ pub fn header(shard: &Shard) -> Result<Header> {
 const READ_ROWS: usize = 4096;
 
 fn append_row_group(shard: &Shard, row_group: usize, vocabulary: &mut Vocabulary) -> Result<()> {
-    let wanted = ["count", "inertia", "centroid"].map(|column| Wanted {
-        column: column.to_owned(),
-        field: None,
-    });
+    let wanted = ["count", "inertia", "centroid"].map(Wanted::column);
     let mut reader = shard.read_row_group(row_group, &wanted, READ_ROWS)?;
     while let Some(batch) = reader.next_batch() {
         let (_, batch) = batch?;

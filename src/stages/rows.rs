@@ -74,10 +74,7 @@ impl RowsSource {
     /// A source over these features files.
     pub fn new(files: Vec<PathBuf>, params: RowsParams) -> RowsSource {
         let columns = params.columns.iter().map(String::as_str);
-        let wanted = columns.chain(["n_patches"]).map(|column| Wanted {
-            column: column.to_owned(),
-            field: None,
-        });
+        let wanted = columns.chain(["n_patches"]).map(Wanted::column);
         RowsSource {
             files: files.into(),
             wanted: wanted.collect(),
