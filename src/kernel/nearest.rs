@@ -115,11 +115,9 @@ impl Norms {
     fn new(centroids: &[f32], d: usize) -> Norms {
         let words = || centroids.chunks_exact(d);
         let norm2: Vec<f64> = words()
-            .map(|word| word.iter().map(|&c| f64::from(c) * f64::from(c)).sum())
+            .map(|word| lane_sum(word, |c| f64::from(c) * f64::from(c)))
             .collect();
-        let sum = words()
-            .map(|word| word.iter().map(|&c| f64::from(c)).sum())
-            .collect();
+        let sum = words().map(|word| lane_sum(word, f64::from)).collect();
         let max_norm = norm2.iter().fold(0.0, |a: f64, &b| a.max(b)).sqrt();
         Norms {
             norm2,
@@ -127,6 +125,22 @@ impl Norms {
             max_norm,
         }
     }
+}
+
+/// The sum of `value` over `values`, in lanes: a single sum would wait for itself.
+#[inline(always)]
+fn lane_sum<T: Copy>(values: &[T], value: impl Fn(T) -> f64) -> f64 {
+    let mut sums = [0.0; 8];
+    let (rows, rest) = values.as_chunks::<8>();
+    for row in rows {
+        for (sum, &one) in sums.iter_mut().zip(row) {
+            *sum += value(one);
+        }
+    }
+    for (sum, &one) in sums.iter_mut().zip(rest) {
+        *sum += value(one);
+    }
+    sums.iter().sum()
 }
 
 /// Working memory of the search, to be reused, and what the last search found.

@@ -21,7 +21,7 @@ use super::band::MAX_PIXELS;
 use super::decide::LawError;
 use super::isa::Isa;
 use super::long::{self, LongWords};
-use super::{LANES, Norms, Repeat, SLACK, Scratch, Simd, U64, Words};
+use super::{LANES, Norms, Repeat, SLACK, Scratch, Simd, U64, Words, lane_sum};
 use crate::kernel::grid::PatchShape;
 use crate::kernel::normalize::Scaling;
 use crate::kernel::positions;
@@ -93,12 +93,12 @@ impl WholeWords {
         }
         let middle = middle(centroids, d);
         let words = || centroids.chunks_exact(d);
-        let shifted = |word: &'_ [f32], i: usize| f64::from(word[i]) - middle[i];
+        let mut shifted = vec![0.0; d];
         let (mut max_abs, mut max_abs_sum) = (0.0f64, 0.0f64);
         for word in words() {
-            let values = (0..d).map(|i| shifted(word, i).abs());
-            max_abs_sum = max_abs_sum.max(values.clone().sum());
-            max_abs = values.fold(max_abs, f64::max);
+            shift(word, &middle, &mut shifted);
+            max_abs_sum = max_abs_sum.max(lane_sum(&shifted, f64::abs));
+            max_abs = max_of(&shifted, max_abs);
         }
         let max_norm2 = norms.max_norm * norms.max_norm * SLACK;
         let max_sum = norms.sum.iter().fold(0.0, |a: f64, b| a.max(b.abs()));
@@ -120,13 +120,14 @@ impl WholeWords {
         let lost = 8.0 * U64 * (d as f64).sqrt() * (norms.max_norm + max_abs);
         let mut rounded = vec![0i32; d];
         for (j, word) in words().enumerate() {
-            let mut error2 = 0.0;
-            for (i, rounded) in rounded.iter_mut().enumerate() {
-                let value = (shifted(word, i) / step).round();
-                error2 += (shifted(word, i) - step * value).powi(2);
-                *rounded = value as i32;
+            shift(word, &middle, &mut shifted);
+            for (value, rounded) in shifted.iter_mut().zip(&mut rounded) {
+                let whole = whole_number(*value / step);
+                *value -= step * whole;
+                *rounded = whole as i32;
             }
-            let abs_sum = rounded.iter().map(|value| f64::from(value.abs())).sum();
+            let error2 = lane_sum(&shifted, |error| error * error);
+            let abs_sum = lane_sum(&rounded, |value| f64::from(value.abs()));
             whole.max_error = whole.max_error.max(error2.sqrt() * SLACK + lost);
             whole.max_abs_sum = whole.max_abs_sum.max(abs_sum);
             whole.put(j, patch, &rounded);
@@ -135,8 +136,8 @@ impl WholeWords {
     }
 
     pub(super) fn heap_bytes(k: usize, patch: PatchShape) -> u64 {
-        // While it is made, the middle and a rounded word.
-        ((k + GROUP) * n_pairs(patch) * 4 + patch.len() * 12) as u64
+        // While it is made, the middle, and a word before and after it is rounded.
+        ((k + GROUP) * n_pairs(patch) * 4 + patch.len() * 20) as u64
             + LongWords::heap_bytes(k, patch.len())
     }
 
@@ -155,6 +156,30 @@ impl WholeWords {
             }
         }
     }
+}
+
+/// Writes how far the word is from the `middle` over `shifted`.
+fn shift(word: &[f32], middle: &[f64], shifted: &mut [f64]) {
+    for ((shifted, &value), middle) in shifted.iter_mut().zip(word).zip(middle) {
+        *shifted = f64::from(value) - middle;
+    }
+}
+
+/// The largest absolute of `values` and `least`.
+fn max_of(values: &[f64], least: f64) -> f64 {
+    let mut max = [least; 8];
+    for row in values.chunks(8) {
+        for (max, value) in max.iter_mut().zip(row) {
+            *max = max.max(value.abs());
+        }
+    }
+    max.into_iter().fold(least, f64::max)
+}
+
+/// Rounds a number far below 2^51. `f64::round` is a call on machines that have no instruction for it.
+fn whole_number(value: f64) -> f64 {
+    const ONES: f64 = 1.5 * (1u64 << 52) as f64;
+    (value + ONES) - ONES
 }
 
 /// Of each value, halfway between the smallest and the largest that a word has.
