@@ -44,7 +44,7 @@ class Clustered:
 
 
 def bovw(binary: Path, shards: list[Path], k: int, algorithm: str, out: Path) -> Clustered:
-    """Clusters with the release binary. Vocabulary and features are made once: only [[cluster]] changes."""
+    """Clusters with the release binary. Vocabulary and features are no part of the time."""
     files = ", ".join(f'"{shard.resolve()}"' for shard in shards)
     cluster = f'[{{of = "pixels", k = {k}, algorithm = "{algorithm}", n_init = {N_INIT}}}]'
     keys = {
@@ -55,13 +55,13 @@ def bovw(binary: Path, shards: list[Path], k: int, algorithm: str, out: Path) ->
         "vocabulary.max_iter": "3",
     }
 
-    def run(cluster: str) -> dict[str, Any]:
-        command = [str(binary), "run", str(JOB_FILE), "--json", "--quiet"]
+    def run(cluster: str, *flags: str) -> dict[str, Any]:
+        command = [str(binary), "run", str(JOB_FILE), "--json", "--quiet", *flags]
         command += [part for key, value in keys.items() for part in ("--set", f"{key}={value}")]
         lines = subprocess.run([*command, "--set", f"cluster={cluster}"], check=True, capture_output=True).stdout
         return json.loads(lines.splitlines()[-1])
 
-    run("[]")
+    run("[]", "--fresh")
     done = run(cluster)
     run_dir = RunDir(out)
     entry = run_dir.manifest["clusters"][0]

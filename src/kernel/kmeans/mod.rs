@@ -35,7 +35,7 @@ pub enum Init {
 }
 
 /// `tol` of a job that does not say: training stops when a full pass improves the inertia by less than this share.
-pub const DEFAULT_TOL: f64 = 1e-6;
+pub const DEFAULT_TOL: f64 = 5e-6;
 
 /// What k-means is asked to do. Checked: every number is in range.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -4,6 +4,7 @@
 //! 32, a lane a patch; callers may take any number of panels at a time and add up the f64 results in order.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use super::permutation::Permutation;
 use super::values::ValueReader;
@@ -24,20 +25,15 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// The first `n` patches of `order`, which permutes all patches of the sample.
-    pub fn new(sample: &SampleView<'_>, order: &Permutation, n: usize) -> Pool {
-        let d = sample.patch().len();
-        let mut reader = ValueReader::new(sample.patch());
-        let mut values = vec![0.0; d];
-        let mut panels = vec![0.0; n.div_ceil(PANEL) * d * PANEL];
-        for row in 0..n {
-            reader.read_patch(sample, order.at(row as u64), &mut values);
-            let first = row / PANEL * d * PANEL + row % PANEL;
-            for (i, &value) in values.iter().enumerate() {
-                panels[first + i * PANEL] = value as f32;
-            }
-        }
+    /// Room for `n` patches of `d` values, to be read by [`read_panels`].
+    pub fn zeroed(n: usize, d: usize) -> Pool {
+        let panels = vec![0.0; n.div_ceil(PANEL) * d * PANEL];
         Pool { n, d, panels }
+    }
+
+    /// All panels, `[ceil(n / PANEL)][d][PANEL]`.
+    pub fn panels_mut(&mut self) -> &mut [f32] {
+        &mut self.panels
     }
 
     /// Heap bytes of `n` patches of `d` values, with their distances.
@@ -95,6 +91,25 @@ impl Pool {
             self.append(row, &mut words);
         }
         words
+    }
+}
+
+/// Reads whole `panels` of a pool, the patches number `rows` of `order`, which permutes all patches of the sample.
+pub fn read_panels(
+    sample: &SampleView<'_>,
+    order: &Permutation,
+    rows: Range<usize>,
+    panels: &mut [f32],
+) {
+    let d = sample.patch().len();
+    let mut reader = ValueReader::new(sample.patch());
+    let mut values = vec![0.0; d];
+    for (at, row) in rows.enumerate() {
+        reader.read_patch(sample, order.at(row as u64), &mut values);
+        let first = at / PANEL * d * PANEL + at % PANEL;
+        for (i, &value) in values.iter().enumerate() {
+            panels[first + i * PANEL] = value as f32;
+        }
     }
 }
 

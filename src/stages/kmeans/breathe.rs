@@ -7,7 +7,7 @@
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::grow::{Part, Settling};
-use super::init::{PART_PANELS, pool_len};
+use super::init::{part_panels, pool_len};
 use super::{RestartLog, Training};
 use crate::error::Result;
 use crate::kernel::kmeans::permutation::Permutation;
@@ -36,7 +36,7 @@ const SETTLED: Settling = Settling {
 /// One word is added for so many.
 const WORDS_PER_ADDED: usize = 10;
 /// Where the part has fewer patches for each word, what is won there is not won on the whole sample: no breathing.
-const PATCHES_PER_WORD_MIN: u64 = 200;
+const PATCHES_PER_WORD_MIN: u64 = 90;
 
 /// Words that a breath adds.
 pub(super) fn n_added(k: usize) -> usize {
@@ -46,7 +46,7 @@ pub(super) fn n_added(k: usize) -> usize {
 /// Upper bound on the heap bytes of breathing beyond a pass's: words kept and tried, and what each is needed for.
 pub(super) fn heap_bytes(k: usize, d: usize) -> u64 {
     let grown = (k + n_added(k)) as u64;
-    let parts = pool_len(u64::MAX, k, d).div_ceil(PART_PANELS * PANEL) as u64;
+    let parts = pool_len(u64::MAX, k, d).div_ceil(part_panels(d) * PANEL) as u64;
     3 * grown * 4 * d as u64 + (parts + 4) * grown * 8
 }
 
@@ -90,7 +90,7 @@ impl Training<'_> {
         let mut stream = Stream::new(self.params.seed, Purpose::BreathWords, restart as u64);
         let n_patches = self.sample.n_patches();
         let order = Permutation::new(n_patches, stream.next_u64());
-        let pool = Pool::new(self.sample, &order, pool_len(n_patches, k, d));
+        let pool = self.pool(&order, pool_len(n_patches, k, d));
         let room = (self.params.max_iter as f64 - log.passes) * PASSES_SHARE;
         let last = log.passes + room;
         let one = (IN.max_steps + OUT.max_steps + 2) as f64 * part.share;
@@ -134,12 +134,13 @@ impl RestartLog {
 
 /// What it would cost to do without each of `words`, over the pool.
 fn costs_over(pool: &Pool, d: usize, words: &[f32], simd: Simd) -> Vec<f64> {
-    let part_len = PART_PANELS * PANEL;
+    let n_panels = part_panels(d);
+    let part_len = n_panels * PANEL;
     let parts: Vec<Vec<f64>> = (0..pool.len().div_ceil(part_len))
         .into_par_iter()
         .map(|part| {
             let n_patches = (pool.len() - part * part_len).min(part_len);
-            let panels = pool.panels(part * PART_PANELS, PART_PANELS);
+            let panels = pool.panels(part * n_panels, n_panels);
             removal_costs(panels, n_patches, d, words, simd)
         })
         .collect();

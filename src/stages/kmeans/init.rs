@@ -7,7 +7,7 @@ use super::Training;
 use crate::error::Result;
 use crate::kernel::kmeans::Init;
 use crate::kernel::kmeans::permutation::Permutation;
-use crate::kernel::kmeans::seeding::{PANEL, Pool, draw, take_word, try_words};
+use crate::kernel::kmeans::seeding::{PANEL, Pool, draw, read_panels, take_word, try_words};
 use crate::kernel::nearest::Simd;
 use crate::kernel::rng::{self, Purpose, Stream};
 
@@ -19,8 +19,9 @@ const POOL_PATCHES_MIN: usize = 1 << 14;
 const POOL_VALUES: usize = 1 << 21;
 /// ... nor more than fit these bytes, unless that is less than two for each word.
 const POOL_BYTES: usize = 64 << 20;
-/// Panels that one thread takes together.
-pub(super) const PART_PANELS: usize = 32;
+/// Panels that one thread takes together at most, and values in them, unless one panel has more.
+const PART_PANELS: usize = 32;
+const PART_VALUES: usize = 1 << 16;
 
 /// Patches that the first words are chosen from.
 pub(super) fn pool_len(n_patches: u64, k: usize, d: usize) -> usize {
@@ -30,6 +31,11 @@ pub(super) fn pool_len(n_patches: u64, k: usize, d: usize) -> usize {
     n_patches.min(wanted.min(fitting) as u64) as usize
 }
 
+/// Panels that one thread takes together: a function of the patches' length alone.
+pub(super) fn part_panels(d: usize) -> usize {
+    (PART_VALUES / (PANEL * d)).clamp(1, PART_PANELS)
+}
+
 impl Training<'_> {
     /// The first words of a restart, `k * d`.
     pub(super) fn first_words(&self, restart: usize) -> Result<Vec<f32>> {
@@ -37,12 +43,26 @@ impl Training<'_> {
         let n_patches = self.sample.n_patches();
         let key = rng::key(seed, Purpose::InitPatches, restart as u64);
         let order = Permutation::new(n_patches, key);
-        let pool = Pool::new(self.sample, &order, pool_len(n_patches, k, self.d()));
+        let pool = self.pool(&order, pool_len(n_patches, k, self.d()));
         let mut stream = Stream::new(seed, Purpose::InitWords, restart as u64);
         match self.params.init {
             Init::Random => Ok(pool.distinct(k)),
             Init::PlusPlus => self.plus_plus(&pool, &mut stream, Vec::new(), k),
         }
+    }
+
+    /// The first `n` patches of `order`.
+    pub(super) fn pool(&self, order: &Permutation, n: usize) -> Pool {
+        let part_len = part_panels(self.d()) * PANEL;
+        let mut pool = Pool::zeroed(n, self.d());
+        pool.panels_mut()
+            .par_chunks_mut(part_len * self.d())
+            .enumerate()
+            .for_each(|(part, panels)| {
+                let rows = part * part_len..((part + 1) * part_len).min(n);
+                read_panels(self.sample, order, rows, panels);
+            });
+        pool
     }
 
     /// Greedy k-means++ from the `words` that there are to `k`: of `2 + ln k` patches drawn in proportion to their squared
@@ -70,7 +90,7 @@ impl Training<'_> {
                 pool.append(stream.below(pool.len() as u64) as usize, &mut candidates);
             }
             while j > 0 && candidates.len() < n_trials * d {
-                let part_len = PART_PANELS * PANEL;
+                let part_len = part_panels(d) * PANEL;
                 match draw(&nearest2, &part_sums, part_len, stream) {
                     Some(row) => pool.append(row, &mut candidates),
                     // Every patch of the pool is a word already; what doubles here dies and is seeded anew.
@@ -92,11 +112,12 @@ impl Training<'_> {
 
 /// Takes `words` among the words; the inertia that is left in each part.
 fn take_words(pool: &Pool, nearest2: &mut [f32], d: usize, words: &[f32], simd: Simd) -> Vec<f64> {
+    let n_panels = part_panels(d);
     nearest2
-        .par_chunks_mut(PART_PANELS * PANEL)
+        .par_chunks_mut(n_panels * PANEL)
         .enumerate()
         .map(|(part, nearest2)| {
-            let panels = pool.panels(part * PART_PANELS, PART_PANELS);
+            let panels = pool.panels(part * n_panels, n_panels);
             for word in words.chunks_exact(d) {
                 take_word(panels, nearest2, word, simd);
             }
@@ -113,12 +134,13 @@ fn best_candidate(
     candidates: &[f32],
     simd: Simd,
 ) -> (usize, Vec<f64>) {
-    let parts: Vec<Vec<f64>> = (0..nearest2.len().div_ceil(PART_PANELS * PANEL))
+    let n_panels = part_panels(d);
+    let parts: Vec<Vec<f64>> = (0..nearest2.len().div_ceil(n_panels * PANEL))
         .into_par_iter()
         .map(|part| {
-            let first = part * PART_PANELS * PANEL;
-            let end = (first + PART_PANELS * PANEL).min(nearest2.len());
-            let panels = pool.panels(part * PART_PANELS, PART_PANELS);
+            let first = part * n_panels * PANEL;
+            let end = (first + n_panels * PANEL).min(nearest2.len());
+            let panels = pool.panels(part * n_panels, n_panels);
             try_words(panels, &nearest2[first..end], d, candidates, simd)
         })
         .collect();

@@ -13,10 +13,12 @@ const RESTART: Settling = Settling {
 };
 /// Restarts are judged on the sample divided by this, or on the part that mini-batch judges on if that is more.
 const JUDGE_DIVISOR: u64 = 6;
-const BREATHS: usize = 12;
+/// Breaths, on the judging part divided by this.
+const BREATHS: usize = 16;
+const BREATHE_DIVISOR: u64 = 3;
 
 impl Training<'_> {
-    /// The part that Lloyd's restarts are judged on, and breathe on.
+    /// The part that Lloyd's restarts are judged on.
     pub(super) fn lloyd_part(&self) -> Part {
         let least = self.mini_batch_part().n_blocks;
         self.part(least.max(self.sample.n_blocks() / JUDGE_DIVISOR))
@@ -39,7 +41,8 @@ impl Training<'_> {
         centroids: &mut Vec<f32>,
         log: &mut RestartLog,
     ) -> Result<()> {
-        self.breathe(restart, self.lloyd_part(), BREATHS, centroids, log)?;
+        let part = self.part(self.lloyd_part().n_blocks / BREATHE_DIVISOR);
+        self.breathe(restart, part, BREATHS, centroids, log)?;
         self.full_passes(restart, self.params.tol, centroids, log)
     }
 

@@ -315,7 +315,7 @@ fn breathing_never_raises_the_inertia() {
 
 #[test]
 fn many_words_for_few_patches_do_not_breathe() {
-    let params = params(Algorithm::Lloyd, 100);
+    let params = params(Algorithm::Lloyd, 200);
     with_training(&ordinary(), &params, |training| {
         assert!(!training.breathes_on(training.lloyd_part()));
     });
