@@ -4,7 +4,7 @@
 //! passes, and the brute-force check, start from the same numbers.
 
 /// The pixels of one image, row-major.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Pixels {
     /// Whole numbers from 0 to 255, the usual case.
     U8(Vec<u8>),

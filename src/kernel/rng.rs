@@ -29,7 +29,7 @@ pub enum Purpose {
 }
 
 /// A stream of random numbers.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Stream(Xoshiro256PlusPlus);
 
 impl Stream {

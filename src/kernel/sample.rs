@@ -5,6 +5,8 @@
 //! patch starts there. Records lie end to end in one run of 64-bit words, which may be memory or a mapped file: this
 //! module never knows which. Long records are cut into blocks, the unit of all work on a sample.
 
+use serde::{Deserialize, Serialize};
+
 use super::grid::PatchShape;
 use super::image::PixelsRef;
 use super::normalize::Scaling;
@@ -161,7 +163,18 @@ fn append_bytes(bytes: &[u8], words: &mut Vec<u64>) {
 }
 
 /// Where a record starts: in the run of words, and in the numbering of blocks and patches over the whole sample.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    bytemuck::Pod,
+    bytemuck::Zeroable,
+    Serialize,
+    Deserialize,
+)]
 #[repr(C)]
 pub struct IndexEntry {
     /// First word of the record.

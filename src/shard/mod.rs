@@ -5,6 +5,7 @@
 
 pub mod bytes;
 pub mod centroids;
+pub mod checkpoint;
 pub mod chunks;
 pub mod clusters;
 pub mod columns;

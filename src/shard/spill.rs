@@ -1,10 +1,11 @@
 //! Where the sample is kept: in memory while it fits, then in a file of its own that is mapped.
 //!
-//! The file has no name, so nothing is left behind however the process ends. Which of the two is used changes no bit of
-//! the result: both give the same [`SampleView`].
+//! A file has no name, so nothing is left behind however the process ends, unless the sample is to outlive it: then it is
+//! called by a number, and can be gone on with from any [`SamplePosition`] that was saved. Where a sample is kept changes
+//! no bit of the result: all give the same [`SampleView`].
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::fs::{self, File};
+use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
@@ -23,7 +24,23 @@ pub struct SampleWriter {
     words: Vec<u64>,
     index: Vec<IndexEntry>,
     next: IndexEntry,
+    n_records: u64,
+    number: Option<u64>,
     spilled: Option<Spilled>,
+}
+
+/// How the files of numbered samples are called.
+pub const SAMPLE_PREFIX: &str = ".bovw-sample-";
+
+/// A point of a sample in a numbered file, at the end of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct SamplePosition {
+    /// The number of its files.
+    pub number: u64,
+    /// Records before it.
+    pub n_records: u64,
+    /// Where the next record begins.
+    pub next: IndexEntry,
 }
 
 #[derive(Debug)]
@@ -61,8 +78,67 @@ impl SampleWriter {
             words: Vec::new(),
             index: Vec::new(),
             next: IndexEntry::default(),
+            n_records: 0,
+            number: None,
             spilled: None,
         }
+    }
+
+    /// The same, but its files have a name and stay.
+    pub fn numbered(
+        patch: PatchShape,
+        max_heap_bytes: u64,
+        dir: &Path,
+        number: u64,
+    ) -> SampleWriter {
+        SampleWriter {
+            number: Some(number),
+            ..SampleWriter::new(patch, max_heap_bytes, dir)
+        }
+    }
+
+    /// Goes on with a sample at a position that was saved; `None` where its files are not whole.
+    pub fn go_on(
+        patch: PatchShape,
+        max_heap_bytes: u64,
+        dir: &Path,
+        at: SamplePosition,
+    ) -> Result<Option<SampleWriter>> {
+        let words = reopen(&words_path(dir, at.number), at.next.word, size_of::<u64>())?;
+        let index = index_path(dir, at.number);
+        let index = reopen(&index, at.n_records, size_of::<IndexEntry>())?;
+        let (Some(words), Some(index)) = (words, index) else {
+            return Ok(None);
+        };
+        Ok(Some(SampleWriter {
+            next: at.next,
+            n_records: at.n_records,
+            spilled: Some(Spilled { words, index }),
+            ..SampleWriter::numbered(patch, max_heap_bytes, dir, at.number)
+        }))
+    }
+
+    /// Where the sample stands; `None` where its files have no name.
+    pub fn position(&self) -> Option<SamplePosition> {
+        Some(SamplePosition {
+            number: self.number?,
+            n_records: self.n_records,
+            next: self.next,
+        })
+    }
+
+    /// Puts all there is into the files, and these onto the disk.
+    pub fn save(&mut self) -> Result<()> {
+        self.spill()?;
+        let Some(spilled) = &mut self.spilled else {
+            unreachable!("spilled above");
+        };
+        for file in [&mut spilled.words, &mut spilled.index] {
+            file.flush()
+                .and_then(|()| file.get_ref().sync_data())
+                .map_err(|source| spill_error(&self.spill_dir, source))?;
+        }
+        Ok(())
     }
 
     /// Patches so far.
@@ -76,6 +152,7 @@ impl SampleWriter {
             return Ok(());
         }
         self.index.push(self.next);
+        self.n_records += 1;
         self.next = self.next.append(record, self.patch, &mut self.words);
         if self.heap_bytes() > self.max_heap_bytes {
             self.spill()?;
@@ -86,7 +163,8 @@ impl SampleWriter {
     /// The finished sample.
     pub fn finish(mut self) -> Result<Sample> {
         self.index.push(self.next);
-        let storage = if self.spilled.is_some() {
+        // What is empty cannot be mapped.
+        let storage = if self.spilled.is_some() && self.next.word > 0 {
             self.spill()?;
             let Some(spilled) = self.spilled else {
                 unreachable!("spilled above");
@@ -113,18 +191,12 @@ impl SampleWriter {
     }
 
     fn spill(&mut self) -> Result<()> {
-        let error = |source| {
-            Error::io(
-                &self.spill_dir,
-                "spill the sample to a temporary file in",
-                source,
-            )
-        };
+        let error = |source| spill_error(&self.spill_dir, source);
         if self.spilled.is_none() {
-            let file = || tempfile::tempfile_in(&self.spill_dir).map_err(error);
+            let [words, index] = self.files()?;
             self.spilled = Some(Spilled {
-                words: BufWriter::new(file()?),
-                index: BufWriter::new(file()?),
+                words: BufWriter::new(words),
+                index: BufWriter::new(index),
             });
         }
         if let Some(spilled) = &mut self.spilled {
@@ -138,16 +210,80 @@ impl SampleWriter {
         self.index.clear();
         Ok(())
     }
+
+    /// New, empty files.
+    fn files(&self) -> Result<[File; 2]> {
+        let dir = &self.spill_dir;
+        let Some(number) = self.number else {
+            let file = || tempfile::tempfile_in(dir).map_err(|source| spill_error(dir, source));
+            return Ok([file()?, file()?]);
+        };
+        let create = |path: PathBuf| {
+            let mut options = File::options();
+            options.read(true).write(true).create(true).truncate(true);
+            options
+                .open(&path)
+                .map_err(|source| Error::io(&path, "create", source))
+        };
+        Ok([
+            create(words_path(dir, number))?,
+            create(index_path(dir, number))?,
+        ])
+    }
+}
+
+fn words_path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{SAMPLE_PREFIX}{number}.words"))
+}
+
+fn index_path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{SAMPLE_PREFIX}{number}.index"))
+}
+
+/// A file, cut after `n` values and ready to take more; `None` where it has fewer.
+fn reopen(path: &Path, n: u64, value_bytes: usize) -> Result<Option<BufWriter<File>>> {
+    let mut file = match File::options().read(true).write(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io(path, "open", error)),
+    };
+    let error = |source| Error::io(path, "go on with", source);
+    let bytes = n.saturating_mul(value_bytes as u64);
+    if file.metadata().map_err(error)?.len() < bytes {
+        return Ok(None);
+    }
+    file.set_len(bytes).map_err(error)?;
+    file.seek(SeekFrom::End(0)).map_err(error)?;
+    Ok(Some(BufWriter::new(file)))
+}
+
+/// Removes the files of all numbered samples in a folder but some.
+pub fn remove_samples(dir: &Path, but: &[u64]) -> Result<()> {
+    let entries = fs::read_dir(dir).map_err(|source| Error::io(dir, "list", source))?;
+    for entry in entries {
+        let entry = entry.map_err(|source| Error::io(dir, "list", source))?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let Some(number) = name.strip_prefix(SAMPLE_PREFIX) else {
+            continue;
+        };
+        let number = number.split('.').next().and_then(|n| n.parse().ok());
+        if number.is_none_or(|number: u64| !but.contains(&number)) {
+            let path = entry.path();
+            fs::remove_file(&path).map_err(|source| Error::io(&path, "remove", source))?;
+        }
+    }
+    Ok(())
+}
+
+fn spill_error(dir: &Path, source: std::io::Error) -> Error {
+    Error::io(dir, "spill the sample to a temporary file in", source)
 }
 
 fn map_spilled(file: BufWriter<File>, dir: &Path) -> Result<Mmap> {
-    let file = file.into_inner().map_err(|error| {
-        Error::io(
-            dir,
-            "spill the sample to a temporary file in",
-            error.into_error(),
-        )
-    })?;
+    let file = file
+        .into_inner()
+        .map_err(|error| spill_error(dir, error.into_error()))?;
     map::map(dir, &file)
 }
 
@@ -191,7 +327,12 @@ mod tests {
     fn gather(max_heap_bytes: u64) -> Sample {
         let dir = tempfile::tempdir().expect("a folder");
         let mut writer = SampleWriter::new(PATCH, max_heap_bytes, dir.path());
-        for image in 0..50u64 {
+        (0..50).for_each(|image| push(&mut writer, image));
+        writer.finish().expect("finished")
+    }
+
+    fn push(writer: &mut SampleWriter, image: u64) {
+        {
             let pixels: Vec<u8> = (0..30).map(|i| (image * 7 + i) as u8).collect();
             let floats: Vec<f32> = pixels.iter().map(|&p| f32::from(p) + 0.5).collect();
             let mut offsets: Vec<u32> = (0..(image % 19) as u32).map(|i| (i * 5) % 23).collect();
@@ -213,7 +354,6 @@ mod tests {
                 })
                 .expect("pushed");
         }
-        writer.finish().expect("finished")
     }
 
     fn patches(sample: &Sample) -> Vec<(u64, Vec<f64>)> {
@@ -261,5 +401,49 @@ mod tests {
             })
             .collect();
         assert_eq!(patches(&sample), expected);
+    }
+
+    #[test]
+    fn a_sample_goes_on_from_any_saved_position_to_the_same_patches() {
+        let expected = patches(&gather(u64::MAX));
+        let dir = tempfile::tempdir().expect("a folder");
+        for stop in [0, 1, 20, 49] {
+            for lost in [0, 1, 7] {
+                let mut writer = SampleWriter::numbered(PATCH, 500, dir.path(), 3);
+                (0..stop).for_each(|image| push(&mut writer, image));
+                writer.save().expect("saved");
+                let at = writer.position().expect("numbered");
+                // What came after the last save is made again.
+                (stop..(stop + lost).min(50)).for_each(|image| push(&mut writer, image));
+                drop(writer);
+                let writer = SampleWriter::go_on(PATCH, u64::MAX, dir.path(), at);
+                let mut writer = writer.expect("readable").expect("whole");
+                assert_eq!(writer.position(), Some(at));
+                (stop..50).for_each(|image| push(&mut writer, image));
+                assert_eq!(patches(&writer.finish().expect("finished")), expected);
+            }
+        }
+        remove_samples(dir.path(), &[4]).expect("removed");
+        assert_eq!(fs::read_dir(dir.path()).expect("a folder").count(), 0);
+    }
+
+    #[test]
+    fn a_sample_whose_files_are_gone_or_short_is_not_gone_on_with() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut writer = SampleWriter::numbered(PATCH, 500, dir.path(), 0);
+        (0..9).for_each(|image| push(&mut writer, image));
+        writer.save().expect("saved");
+        let at = writer.position().expect("numbered");
+        drop(writer);
+        for path in [words_path(dir.path(), 0), index_path(dir.path(), 0)] {
+            let whole = fs::read(&path).expect("readable");
+            fs::write(&path, &whole[..whole.len() - 1]).expect("written");
+            let short = SampleWriter::go_on(PATCH, 500, dir.path(), at).expect("no error");
+            assert!(short.is_none());
+            fs::write(&path, &whole).expect("written");
+        }
+        remove_samples(dir.path(), &[]).expect("removed");
+        let gone = SampleWriter::go_on(PATCH, 500, dir.path(), at).expect("no error");
+        assert!(gone.is_none());
     }
 }
