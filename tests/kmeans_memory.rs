@@ -6,6 +6,7 @@ mod counting;
 
 use bovw::kernel::grid::{Grid, PatchShape};
 use bovw::kernel::image::PixelsRef;
+use bovw::kernel::kmeans::checkpoint::Checkpoint;
 use bovw::kernel::kmeans::{Algorithm, Init, KMeansParams};
 use bovw::kernel::nearest::Simd;
 use bovw::kernel::normalize::{Normalize, Scaling};
@@ -52,7 +53,16 @@ fn peak(images: u64, params: &KMeansParams) -> u64 {
     };
     let (simd, watch) = (Simd::detect(), Watch::SILENT);
     peak_bytes(|| {
-        learn(&view, preparation, params, 2, simd, &watch).expect("learns");
+        learn(
+            &view,
+            preparation,
+            params,
+            2,
+            simd,
+            Checkpoint::default(),
+            &watch,
+        )
+        .expect("learns");
     })
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bovw::kernel::grid::{Grid, PatchShape};
 use bovw::kernel::image::PixelsRef;
+use bovw::kernel::kmeans::checkpoint::Checkpoint;
 use bovw::kernel::kmeans::{Algorithm, DEFAULT_TOL, Init, KMeansParams};
 use bovw::kernel::nearest::Simd;
 use bovw::kernel::normalize::{Normalize, Scaling};
@@ -130,5 +131,14 @@ pub(crate) fn params(k: usize, algorithm: Algorithm, max_iter: usize) -> KMeansP
 pub(crate) fn learned(sample: &Sample, params: &KMeansParams, threads: usize) -> Learned {
     let view = sample.view();
     let best = Simd::detect();
-    learn(&view, SIX_SCALED, params, threads, best, &Watch::SILENT).expect("the sample is enough")
+    learn(
+        &view,
+        SIX_SCALED,
+        params,
+        threads,
+        best,
+        Checkpoint::default(),
+        &Watch::SILENT,
+    )
+    .expect("the sample is enough")
 }

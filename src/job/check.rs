@@ -32,6 +32,9 @@ const DEFAULT_PATCHES_PER_IMAGE: u64 = 100;
 const DEFAULT_N_INIT: u64 = 3;
 /// `vocabulary.max_iter` of a job that does not say: the notebook's.
 pub(super) const DEFAULT_MAX_ITER: u64 = 300;
+/// `run.checkpoint_seconds` of a job that does not say: little to lose, and hardly ever a wait for the disk.
+const DEFAULT_CHECKPOINT_SECONDS: u64 = 10;
+
 /// `run.memory` of a job that does not say.
 const DEFAULT_MEMORY_BYTES: u64 = 1 << 30;
 /// Least `run.memory`: a choice, not a measurement; whether a job fits its memory is for `plan` to work out.
@@ -500,6 +503,13 @@ fn check_run(table: &RunTable) -> Result<Run> {
         io,
         simd: simd.unwrap_or_else(Simd::detect),
         is_simd_chosen: simd.is_some(),
+        checkpoint_seconds: whole(
+            "run.checkpoint_seconds",
+            table.checkpoint_seconds,
+            DEFAULT_CHECKPOINT_SECONDS,
+            0,
+            MAX_WHOLE,
+        )?,
     })
 }
 

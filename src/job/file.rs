@@ -166,6 +166,8 @@ table! {
         io: String,
         /// "auto", or the instruction set of the nearest-word search.
         simd: String,
+        /// Seconds between two checkpoints of sampling and k-means, at least.
+        checkpoint_seconds: i64,
     }
 }
 

@@ -134,6 +134,7 @@ pub(super) const TABLES: [TableKeys; 8] = [
             ("memory", Kind::Memory),
             ("io", Kind::Text),
             ("simd", Kind::Text),
+            ("checkpoint_seconds", Kind::Whole),
         ],
     },
 ];

@@ -190,6 +190,8 @@ pub struct Run {
     pub simd: Simd,
     /// Whether the job named it.
     pub is_simd_chosen: bool,
+    /// Seconds between two checkpoints of sampling and k-means, at least; 0: at every point that can be gone on from.
+    pub checkpoint_seconds: u64,
 }
 
 /// How shards are read.

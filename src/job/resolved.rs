@@ -24,7 +24,10 @@ use crate::kernel::normalize::Normalize;
 const NOT_IDENTITY: [(&str, &[&str]); 3] = [
     ("input", &["max_bad"]),
     ("output", &["dir"]),
-    ("run", &["threads", "memory", "io", "simd"]),
+    (
+        "run",
+        &["threads", "memory", "io", "simd", "checkpoint_seconds"],
+    ),
 ];
 
 /// The tables that are made of features and inputs, and change none of them; each clustering has an identity of its own.
@@ -238,6 +241,7 @@ fn run_table(run: &Run) -> RunTable {
             true => run.simd.name(),
             false => "auto",
         }),
+        checkpoint_seconds: Some(whole(run.checkpoint_seconds)),
     }
 }
 

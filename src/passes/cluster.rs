@@ -28,6 +28,7 @@ use crate::stages::rows::{RowsParams, RowsSource, other_file};
 use crate::stages::source::{ImageCost, Source, SourceParams};
 use crate::stages::whole::{WholeGather, images, n_distinct, vectors};
 
+use super::checkpoint::{Keeper, ShardEnds};
 use super::cluster_plan::{ClusterPlan, too_few_rows};
 use super::learn::{self, restarts_log};
 use super::plan::Plan;
@@ -36,9 +37,15 @@ use super::run_dir::RunDir;
 
 /// Makes every clustering of a job that is not done yet. Only then are those removed that the job does not ask for any
 /// more, so that a clustering that cannot be made costs none of the old ones.
-pub fn cluster(plan: &Plan, dir: &RunDir, state: &mut State, watch: Watch<'_>) -> Result<()> {
+pub fn cluster(
+    plan: &Plan,
+    dir: &RunDir,
+    state: &mut State,
+    keeper: &Keeper,
+    watch: Watch<'_>,
+) -> Result<()> {
     if let Some(clusters) = &plan.clusters {
-        make_pending(plan, clusters, dir, state, watch)?;
+        make_pending(plan, clusters, dir, state, keeper, watch)?;
     }
     dir.keep_clusters(&plan.job.clusterings(), state)
 }
@@ -48,6 +55,7 @@ fn make_pending(
     clusters: &ClusterPlan,
     dir: &RunDir,
     state: &mut State,
+    keeper: &Keeper,
     watch: Watch<'_>,
 ) -> Result<()> {
     let pending: Vec<Clustering> = clusters
@@ -70,6 +78,7 @@ fn make_pending(
             .map(|file| dir.path().join(&file.path))
             .collect(),
         n_rows: state.features.values().map(|file| file.rows).sum(),
+        keeper,
         watch,
     };
     let counters = &watch.progress.label;
@@ -98,6 +107,7 @@ fn make_pending(
             state.clusters.push(files);
             state.write(dir.path())?;
         }
+        keeper.clear()?;
     }
     Ok(())
 }
@@ -117,6 +127,7 @@ struct Clusterer<'a> {
     // Features files, in input order, and their rows.
     files: Vec<PathBuf>,
     n_rows: u64,
+    keeper: &'a Keeper,
     watch: Watch<'a>,
 }
 
@@ -142,9 +153,13 @@ impl Clusterer<'_> {
 
     fn gather_pixels(&self, gather: &mut WholeGather<'_>) -> Result<()> {
         let (job, input) = (&self.plan.job, &self.plan.input);
+        let what = ClusterOf::Pixels.name();
+        let n_shards = input.shards.len();
+        let (file, of) = self.keeper.sampling(what);
+        let n_gathered = gather.go_on(&file, &of)?.min(n_shards);
         let mut source = Source::new(
             input,
-            0..input.shards.len(),
+            n_gathered..n_shards,
             SourceParams {
                 io: job.run.io,
                 wanted: input.wanted_image(),
@@ -163,17 +178,23 @@ impl Clusterer<'_> {
             patch: job.preparation.patch,
             on_bad_image: OnBadImage::Drop,
         };
-        flow::run(
+        let mut ends = ShardEnds::new(self.keeper, what, n_gathered);
+        let result = flow::run(
             Pipeline {
                 source: Box::new(|| source.next_batch()),
                 first: Box::new(|| Box::new(|batch| decode::decode(batch, input, decode_params))),
                 second: Box::new(|| Box::new(|batch| Ok(images(batch)))),
-                fold: Box::new(|batch| gather.push(batch)),
+                fold: Box::new(|batch| {
+                    ends.reach(batch.shard, gather)?;
+                    gather.push(batch)
+                }),
             },
             self.plan.limits,
             &self.watch.progress.whole,
             self.watch.interrupt,
-        )
+        );
+        ends.end(result, gather)?;
+        ends.reach(n_shards, gather)
     }
 
     fn gather_features(&self, gather: &mut WholeGather<'_>) -> Result<()> {
@@ -263,6 +284,7 @@ impl Clusterer<'_> {
             return Err(kept(too_few_rows(clustering, view.n_patches())));
         }
         watch.progress.enter(Phase::Grouping);
+        let what = resolved::clustering_identity(clustering);
         let counters = &watch.progress.clusters;
         counters.set_done(0);
         counters.set_total(params.n_init as u64);
@@ -274,6 +296,8 @@ impl Clusterer<'_> {
             let watch = kmeans::Watch {
                 progress: &|at| learn::tell(at, counters, watch.progress),
                 stop: &|| watch.interrupt.load(Relaxed),
+                is_due: &|| self.keeper.is_due(),
+                keep: &|at| self.keeper.keep_training(&what, at),
             };
             kmeans::learn(
                 &view,
@@ -281,6 +305,7 @@ impl Clusterer<'_> {
                 params,
                 self.plan.job.run.threads,
                 self.plan.simd,
+                self.keeper.training(&what),
                 &watch,
             )
         });

@@ -17,18 +17,24 @@ use crate::stages::kmeans::{self, Learned};
 use crate::stages::sample::{self, SampleParams};
 use crate::stages::source::{ImageCost, Source, SourceParams};
 
+use super::checkpoint::{Keeper, ShardEnds};
 use super::plan::Plan;
 use super::progress::{Event, Phase, Progress, Watch};
 
+/// What checkpoints of this pass are called.
+const CHECKPOINT: &str = "vocabulary";
+
 /// Learns the words of a job, and keeps some patches of the sample to be looked at; the sample may be spilled into `dir`.
+/// Goes on from what `keeper` kept of an interrupted run.
 pub fn learn(
     plan: &Plan,
     params: &KMeansParams,
     dir: &Path,
+    keeper: &Keeper,
     watch: Watch<'_>,
 ) -> Result<(Learned, PatchExamples)> {
     watch.progress.enter(Phase::Sampling);
-    let sample = gather(plan, dir, watch)?;
+    let sample = gather(plan, dir, keeper, watch)?;
     let view = sample.view();
     (watch.on_event)(Event::Sampled {
         images: view.n_records() as u64,
@@ -60,9 +66,12 @@ pub fn learn(
             params,
             plan.job.run.threads,
             plan.simd,
+            keeper.training(CHECKPOINT),
             &kmeans::Watch {
                 progress: &|at| tell(at, stats, watch.progress),
                 stop: &|| watch.interrupt.load(Relaxed),
+                is_due: &|| keeper.is_due(),
+                keep: &|at| keeper.keep_training(CHECKPOINT, at),
             },
         )?;
         let seed = plan.job.run.seed;
@@ -99,11 +108,20 @@ pub(super) fn restarts_log(learned: &Learned) -> Vec<RestartEntry> {
 }
 
 /// Streams the inputs once and keeps the sampled patches.
-fn gather(plan: &Plan, dir: &Path, watch: Watch<'_>) -> Result<Sample> {
+fn gather(plan: &Plan, dir: &Path, keeper: &Keeper, watch: Watch<'_>) -> Result<Sample> {
     let (job, input) = (&plan.job, &plan.input);
+    let n_shards = input.shards.len();
+    let mut gather = Gather::new(
+        job.preparation.patch,
+        job.sample.max_patches,
+        plan.memory.sample_bytes,
+        dir,
+    );
+    let (file, of) = keeper.sampling(CHECKPOINT);
+    let n_gathered = gather.go_on(&file, &of)?.min(n_shards);
     let mut source = Source::new(
         input,
-        0..input.shards.len(),
+        n_gathered..n_shards,
         SourceParams {
             io: job.run.io,
             wanted: input.wanted_image(),
@@ -131,23 +149,24 @@ fn gather(plan: &Plan, dir: &Path, watch: Watch<'_>) -> Result<Sample> {
         sampling: job.sample,
         seed: job.run.seed,
     };
-    let mut gather = Gather::new(
-        job.preparation.patch,
-        job.sample.max_patches,
-        plan.memory.sample_bytes,
-        dir,
-    );
-    watch.progress.learn.set_total(input.n_rows());
-    flow::run(
+    let rows = input.shards[n_gathered..].iter().map(|shard| shard.n_rows);
+    watch.progress.learn.set_total(rows.sum());
+    let mut ends = ShardEnds::new(keeper, CHECKPOINT, n_gathered);
+    let result = flow::run(
         Pipeline {
             source: Box::new(|| source.next_batch()),
             first: Box::new(|| Box::new(|batch| decode::decode(batch, input, decode_params))),
             second: Box::new(|| Box::new(|batch| Ok(sample::sample(batch, &sample_params)))),
-            fold: Box::new(|batch| gather.push(batch)),
+            fold: Box::new(|batch| {
+                ends.reach(batch.shard, &mut gather)?;
+                gather.push(batch)
+            }),
         },
         plan.limits,
         &watch.progress.learn,
         watch.interrupt,
-    )?;
+    );
+    ends.end(result, &mut gather)?;
+    ends.reach(n_shards, &mut gather)?;
     gather.finish()
 }

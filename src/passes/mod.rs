@@ -2,6 +2,7 @@
 //!
 //! No arithmetic and no file format lives here. [`run`] reads as the table of contents of the whole program.
 
+pub mod checkpoint;
 pub mod cluster;
 pub mod cluster_plan;
 pub mod evaluate;

@@ -18,6 +18,7 @@ use crate::shard::timeline::write as write_timeline;
 use crate::shard::vocabulary;
 use crate::stages::kmeans::Learned;
 
+use super::checkpoint::Keeper;
 use super::cluster::cluster;
 use super::examples::keep_images;
 use super::featurize::featurize;
@@ -69,8 +70,10 @@ pub fn run(job: &Job, fresh: bool, watch: Watch<'_>) -> Result<Outcome> {
         finished: state.features.len(),
     });
 
+    let every = Duration::from_secs(job.run.checkpoint_seconds);
+    let keeper = Keeper::new(dir.path(), &state.identity, every);
     let (passed, timeline) = timeline::record(watch.progress, || {
-        let result = passes(&plan, &dir, &mut state, watch);
+        let result = passes(&plan, &dir, &mut state, &keeper, watch);
         watch.progress.enter(Phase::Done);
         result
     });
@@ -85,6 +88,7 @@ pub fn run(job: &Job, fresh: bool, watch: Watch<'_>) -> Result<Outcome> {
         "learn_seconds": passed.learn_seconds,
         "featurize_seconds": passed.featurize_seconds,
         "cluster_seconds": passed.cluster_seconds,
+        "checkpoint_seconds": keeper.seconds(),
         "threads": job.run.threads,
         "simd": plan.simd.name(),
         "stages": stage_timings(watch),
@@ -115,9 +119,15 @@ struct Passed {
     cluster_seconds: f64,
 }
 
-fn passes(plan: &Plan, dir: &RunDir, state: &mut State, watch: Watch<'_>) -> Result<Passed> {
+fn passes(
+    plan: &Plan,
+    dir: &RunDir,
+    state: &mut State,
+    keeper: &Keeper,
+    watch: Watch<'_>,
+) -> Result<Passed> {
     let start = Instant::now();
-    let vocabulary = obtain_vocabulary(plan, dir, state, watch)?;
+    let vocabulary = obtain_vocabulary(plan, dir, state, keeper, watch)?;
     let learn_seconds = start.elapsed().as_secs_f64();
 
     let start = Instant::now();
@@ -125,7 +135,7 @@ fn passes(plan: &Plan, dir: &RunDir, state: &mut State, watch: Watch<'_>) -> Res
     let featurize_seconds = start.elapsed().as_secs_f64();
 
     let start = Instant::now();
-    cluster(plan, dir, state, watch)?;
+    cluster(plan, dir, state, keeper, watch)?;
     Ok(Passed {
         vocabulary,
         learn_seconds,
@@ -139,6 +149,7 @@ fn obtain_vocabulary(
     plan: &Plan,
     dir: &RunDir,
     state: &mut State,
+    keeper: &Keeper,
     watch: Watch<'_>,
 ) -> Result<Vocabulary> {
     let path = dir.path().join(VOCABULARY_FILE);
@@ -149,7 +160,7 @@ fn obtain_vocabulary(
     state.write(dir.path())?;
     let vocabulary = match (&plan.job.vocabulary, &plan.vocabulary) {
         (VocabularySource::Learn(params), _) => {
-            let (learned, kept) = learn(plan, params, dir.path(), watch)?;
+            let (learned, kept) = learn(plan, params, dir.path(), keeper, watch)?;
             state.learning = Some(learning_log(&learned));
             // Before the words: a run that has them does not sample again.
             state.patches = Some(write_patches(dir.path(), &kept)?);
@@ -166,6 +177,7 @@ fn obtain_vocabulary(
     });
     state.vocabulary = Some(file);
     state.write(dir.path())?;
+    keeper.clear()?;
     Ok(vocabulary)
 }
 

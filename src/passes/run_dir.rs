@@ -18,6 +18,7 @@ use crate::shard::manifest::{
 use crate::shard::read::Shard;
 use crate::shard::{clusters, features, whole};
 
+use super::checkpoint;
 use super::plan::Plan;
 
 /// The lock's name in a run's directory. It stays; only whoever holds it is in the way.
@@ -70,6 +71,7 @@ impl RunDir {
     /// Writes the manifest and removes the state: the run is done.
     pub fn finish(&self, manifest: &Manifest) -> Result<()> {
         manifest.write(&self.path)?;
+        checkpoint::clear(&self.path)?;
         remove(&self.path.join(STATE_FILE))
     }
 
@@ -228,7 +230,7 @@ impl RunDir {
         for file in &files {
             self.remove_listed(file)?;
         }
-        Ok(())
+        checkpoint::clear(&self.path)
     }
 }
 

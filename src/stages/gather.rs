@@ -2,14 +2,40 @@
 //!
 //! With `max_patches`, those with the smallest hashes over all images stay. That choice needs no second pass: whenever
 //! twice as many are held, the larger half by hash can never come back.
+//!
+//! A gathering can be kept on disk, as it stood at the end of a shard, and gone on with from there.
 
 use std::path::Path;
+
+use serde::{Deserialize, Serialize};
 
 use super::sample::SampleBatch;
 use crate::error::Result;
 use crate::kernel::grid::PatchShape;
 use crate::kernel::sample::Record;
-use crate::shard::spill::{Sample, SampleWriter};
+use crate::shard::checkpoint;
+use crate::shard::spill::{Sample, SamplePosition, SampleWriter, remove_samples};
+
+/// A gathering that can be kept on disk.
+pub trait Keepable {
+    /// A point of it: small, and good until the sample is thinned out.
+    type Point;
+
+    /// Where it stands.
+    fn point(&self) -> Self::Point;
+
+    /// Puts the sample onto the disk, and into `file` a checkpoint of the gathering `of`, as it was at a point: the end of
+    /// the first `n_shards`. Returns whether the point was still good.
+    fn keep(&mut self, at: &Self::Point, n_shards: usize, file: &Path, of: &str) -> Result<bool>;
+}
+
+/// A gathering on disk: `beside` is what belongs to the sample and is not in its files.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Kept<B> {
+    pub(super) n_shards: usize,
+    pub(super) sample: SamplePosition,
+    pub(super) beside: B,
+}
 
 /// Gathers a sample.
 #[derive(Debug)]
@@ -19,6 +45,16 @@ pub struct Gather<'a> {
     spill_dir: &'a Path,
     writer: SampleWriter,
     limit: Option<Limit>,
+    // Samples that were thinned out, and the one that the last checkpoint needs.
+    n_old: u64,
+    kept: Option<u64>,
+}
+
+/// A point of a [`Gather`].
+#[derive(Debug, Clone, Copy)]
+pub struct GatherPoint {
+    sample: Option<SamplePosition>,
+    n_hashes: usize,
 }
 
 #[derive(Debug)]
@@ -48,13 +84,33 @@ impl<'a> Gather<'a> {
             patch,
             max_heap_bytes,
             spill_dir,
-            writer: SampleWriter::new(patch, max_heap_bytes, spill_dir),
+            writer: SampleWriter::numbered(patch, max_heap_bytes, spill_dir, 0),
             limit: max_patches.map(|max_patches| Limit {
                 max_patches,
                 hashes: Vec::new(),
                 largest: u64::MAX,
             }),
+            n_old: 0,
+            kept: None,
         }
+    }
+
+    /// Goes on from the checkpoint in `file`, and says how many shards are gathered already: none where there is no
+    /// checkpoint of the gathering `of`.
+    pub fn go_on(&mut self, file: &Path, of: &str) -> Result<usize> {
+        let kept: Option<Kept<Option<(u64, Vec<u64>)>>> = checkpoint::read(file, of);
+        let Some(kept) = kept else { return Ok(0) };
+        let (heap, dir) = (self.max_heap_bytes, self.spill_dir);
+        let Some(writer) = SampleWriter::go_on(self.patch, heap, dir, kept.sample)? else {
+            return Ok(0);
+        };
+        self.writer = writer;
+        self.n_old = kept.sample.number;
+        self.kept = Some(self.n_old);
+        if let (Some(limit), Some((largest, hashes))) = (&mut self.limit, kept.beside) {
+            (limit.largest, limit.hashes) = (largest, hashes);
+        }
+        Ok(kept.n_shards)
     }
 
     /// Adds a batch.
@@ -97,8 +153,11 @@ impl<'a> Gather<'a> {
         let last = limit.max_patches as usize - 1;
         limit.largest = *sorted.select_nth_unstable(last).1;
         drop(sorted);
-        let empty = || SampleWriter::new(self.patch, self.max_heap_bytes, self.spill_dir);
-        let old = std::mem::replace(&mut self.writer, empty()).finish()?;
+        // A checkpoint may need the old files.
+        self.n_old += 1;
+        let (patch, heap, dir) = (self.patch, self.max_heap_bytes, self.spill_dir);
+        let empty = SampleWriter::numbered(patch, heap, dir, self.n_old);
+        let old = std::mem::replace(&mut self.writer, empty).finish()?;
         let view = old.view();
         let hashes = std::mem::take(&mut limit.hashes);
         let mut rest = hashes.as_slice();
@@ -118,6 +177,42 @@ impl<'a> Gather<'a> {
                 pixels: patches.pixels,
             })?;
         }
-        Ok(())
+        self.remove_old()
+    }
+
+    /// Removes the files of samples that neither this gathering nor its checkpoint needs.
+    fn remove_old(&self) -> Result<()> {
+        remove_samples(
+            self.spill_dir,
+            &[self.n_old, self.kept.unwrap_or(self.n_old)],
+        )
+    }
+}
+
+impl Keepable for Gather<'_> {
+    type Point = GatherPoint;
+
+    fn point(&self) -> GatherPoint {
+        GatherPoint {
+            sample: self.writer.position(),
+            n_hashes: self.limit.as_ref().map_or(0, |limit| limit.hashes.len()),
+        }
+    }
+
+    fn keep(&mut self, at: &GatherPoint, n_shards: usize, file: &Path, of: &str) -> Result<bool> {
+        let Some(sample) = at.sample.filter(|sample| sample.number == self.n_old) else {
+            return Ok(false);
+        };
+        self.writer.save()?;
+        let limit = self.limit.as_ref();
+        let kept = Kept {
+            n_shards,
+            sample,
+            beside: limit.map(|limit| (limit.largest, &limit.hashes[..at.n_hashes])),
+        };
+        checkpoint::write(file, of, &kept)?;
+        self.kept = Some(self.n_old);
+        self.remove_old()?;
+        Ok(true)
     }
 }

@@ -17,6 +17,7 @@ mod tests;
 
 use crate::error::{Error, Result};
 use crate::kernel::grid::PatchShape;
+use crate::kernel::kmeans::checkpoint::{Checkpoint, Judged, RestartLog, UnderWay};
 use crate::kernel::kmeans::seeding::Pool;
 use crate::kernel::kmeans::{Algorithm, KMeansParams};
 use crate::kernel::nearest::{Simd, Words};
@@ -40,13 +41,17 @@ pub struct Progress {
     pub inertia_per_patch: f64,
 }
 
-/// How training talks to its caller. Both may be called from any thread.
+/// How training talks to its caller. All may be called from any thread.
 #[derive(Clone, Copy)]
 pub struct Watch<'a> {
     /// Told after each step.
     pub progress: &'a (dyn Fn(Progress) + Sync),
     /// Asked often; `true` ends training with [`Error::Interrupted`].
     pub stop: &'a (dyn Fn() -> bool + Sync),
+    /// Asked between steps, whether it is time to keep a checkpoint.
+    pub is_due: &'a (dyn Fn() -> bool + Sync),
+    /// Keeps a checkpoint; its failure ends training.
+    pub keep: &'a (dyn Fn(&Checkpoint) -> Result<()> + Sync),
 }
 
 impl std::fmt::Debug for Watch<'_> {
@@ -56,31 +61,13 @@ impl std::fmt::Debug for Watch<'_> {
 }
 
 impl Watch<'static> {
-    /// Tells nobody and never stops.
+    /// Tells nobody, never stops and keeps nothing.
     pub const SILENT: Watch<'static> = Watch {
         progress: &|_| {},
         stop: &|| false,
+        is_due: &|| false,
+        keep: &|_| Ok(()),
     };
-}
-
-/// How one restart went. Inertias are means per patch.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RestartLog {
-    /// Of the first words, over the smallest part of the sample that they settled on.
-    pub init_inertia: f64,
-    /// Of the words before each step, over that step's patches. Breaths are no steps: other words may follow.
-    pub inertia: Vec<f64>,
-    /// Steps taken.
-    pub n_steps: usize,
-    /// Passes over the sample that they amount to.
-    pub passes: f64,
-    /// Whether training ended by itself, not by `max_iter`.
-    pub converged: bool,
-    /// Words that died and were seeded anew, each time counted.
-    pub reseeded: usize,
-    /// Of the restart's last words: over the whole sample for the one that was kept, over the part that restarts are
-    /// judged on for the others.
-    pub final_inertia: f64,
 }
 
 /// A learned vocabulary and how it came about.
@@ -95,15 +82,18 @@ pub struct Learned {
 }
 
 /// Learns `params.k` words from `sample` with `threads` threads, and the instructions of `simd`; neither changes a byte.
+/// Goes on from `start`, a checkpoint of the same training, which changes none either.
 ///
 /// # Errors
-/// [`Error::Setting`] where the sample has fewer patches, or fewer different ones, than `k`; [`Error::Interrupted`].
+/// [`Error::Setting`] where the sample has fewer patches, or fewer different ones, than `k`; [`Error::Interrupted`], after
+/// a last checkpoint was kept.
 pub fn learn(
     sample: &SampleView<'_>,
     preparation: Preparation,
     params: &KMeansParams,
     threads: usize,
     simd: Simd,
+    start: Checkpoint,
     watch: &Watch<'_>,
 ) -> Result<Learned> {
     assert_eq!(preparation.patch, sample.patch());
@@ -125,7 +115,7 @@ pub fn learn(
         simd,
         watch,
     };
-    threads.install(|| training.run(preparation))
+    threads.install(|| training.run(preparation, start))
 }
 
 /// Upper bound on the heap bytes that [`learn`] allocates, the sample not counted.
@@ -140,8 +130,8 @@ pub fn heap_bytes(k: usize, patch: PatchShape, params: &KMeansParams, threads: u
     let pool = Pool::heap_bytes(init::pool_len(u64::MAX, k, d), d);
     let parts = pass::parts_bytes(grown, patch).max(pass::parts_bytes(k, patch));
     let worker = pass::worker_bytes(grown, patch) + THREAD_BYTES;
-    // Two restarts' words, the words that move, a copy, and the laid-out ones.
-    let training = 4 * words + 2 * Words::heap_bytes(grown, patch) + 32 * k as u64;
+    // The best restart's words, those under way, the best breath's, copies that are tried and sorted, and the laid-out ones.
+    let training = 6 * words + 2 * Words::heap_bytes(grown, patch) + 32 * k as u64;
     // Both may be as large as the job likes; what cannot be counted cannot fit either.
     let (max_iter, n_init) = (params.max_iter as u64, params.n_init as u64);
     let logs = n_init.saturating_mul(size_of::<RestartLog>() as u64);
@@ -166,33 +156,21 @@ struct Training<'a> {
     watch: &'a Watch<'a>,
 }
 
-/// A restart that can be judged.
-struct Trained {
-    centroids: Vec<f32>,
-    log: RestartLog,
-}
-
 impl Training<'_> {
-    fn run(&self, preparation: Preparation) -> Result<Learned> {
+    fn run(&self, preparation: Preparation, start: Checkpoint) -> Result<Learned> {
         self.check_enough()?;
-        let mut best = 0;
-        let mut centroids = Vec::new();
-        let mut restarts: Vec<RestartLog> = Vec::with_capacity(self.params.n_init);
-        for restart in 0..self.params.n_init {
-            let trained = self.restart(restart)?;
-            let is_better = restarts
-                .get(best)
-                .is_none_or(|log| trained.log.final_inertia < log.final_inertia);
-            if is_better {
-                best = restart;
-                centroids = trained.centroids;
-            }
-            restarts.push(trained.log);
+        let mut at = start;
+        let trained = self.train_all(&mut at).and_then(|()| self.finish(&at));
+        if matches!(trained, Err(Error::Interrupted)) {
+            (self.watch.keep)(&at)?;
         }
-        if !self.is_whole(self.judging_part()) {
-            self.train(best, &mut centroids, &mut restarts[best])?;
+        let (centroids, sums) = trained?;
+        let Judged {
+            mut restarts, best, ..
+        } = at.judged;
+        if let Some(it) = at.under_way {
+            restarts[best] = it.log;
         }
-        let (centroids, sums) = self.finish(centroids)?;
         restarts[best].final_inertia = sums.inertia(&centroids) / sums.n_patches() as f64;
         let vocabulary = Vocabulary {
             preparation,
@@ -207,22 +185,52 @@ impl Training<'_> {
         })
     }
 
-    /// A restart, as far as it takes to judge it: to its end, where only the whole sample can tell.
-    fn restart(&self, restart: usize) -> Result<Trained> {
+    /// All restarts, and the rest of the best one. `at` is a point to go on from at any time, errors included.
+    fn train_all(&self, at: &mut Checkpoint) -> Result<()> {
+        let is_whole = self.is_whole(self.judging_part());
+        while at.judged.restarts.len() < self.params.n_init {
+            let restart = at.judged.restarts.len();
+            if at.under_way.is_none() {
+                let (centroids, log) = self.restart(restart)?;
+                at.under_way = Some(UnderWay::new(restart, centroids, log));
+            }
+            // Where only the whole sample can tell, restarts are trained to their end before they are judged.
+            if is_whole {
+                self.train(at)?;
+            }
+            if self.params.n_init > 1 {
+                let it = under_way(at);
+                it.log.final_inertia = self.part_inertia(self.judging_part(), &it.centroids)?;
+            }
+            if let Some(trained) = at.under_way.take() {
+                at.judged.push(trained);
+            }
+            self.keep_if_due(at)?;
+        }
+        if is_whole {
+            return Ok(());
+        }
+        if at.under_way.is_none() {
+            let Judged {
+                restarts,
+                best,
+                centroids,
+            } = &at.judged;
+            let log = restarts[*best].clone();
+            at.under_way = Some(UnderWay::new(*best, centroids.clone(), log));
+        }
+        self.train(at)
+    }
+
+    /// The beginning of a restart, as far as it takes to judge it.
+    fn restart(&self, restart: usize) -> Result<(Vec<f32>, RestartLog)> {
         let mut centroids = self.first_words(restart)?;
-        let mut log = RestartLog::new();
-        let part = self.judging_part();
+        let mut log = RestartLog::default();
         match self.params.algorithm {
             Algorithm::Lloyd => self.lloyd_restart(restart, &mut centroids, &mut log)?,
             Algorithm::MiniBatch => self.mini_batch_restart(restart, &mut centroids, &mut log)?,
         }
-        if self.is_whole(part) {
-            self.train(restart, &mut centroids, &mut log)?;
-        }
-        if self.params.n_init > 1 {
-            log.final_inertia = self.part_inertia(part, &centroids)?;
-        }
-        Ok(Trained { centroids, log })
+        Ok((centroids, log))
     }
 
     /// The part that restarts are judged on.
@@ -233,11 +241,18 @@ impl Training<'_> {
         }
     }
 
-    /// The rest of the best restart.
-    fn train(&self, restart: usize, centroids: &mut Vec<f32>, log: &mut RestartLog) -> Result<()> {
+    /// The rest of the restart that is under way.
+    fn train(&self, at: &mut Checkpoint) -> Result<()> {
         match self.params.algorithm {
-            Algorithm::Lloyd => self.lloyd(restart, centroids, log),
-            Algorithm::MiniBatch => self.mini_batch(restart, centroids, log),
+            Algorithm::Lloyd => self.lloyd(at),
+            Algorithm::MiniBatch => self.mini_batch(at),
+        }
+    }
+
+    fn keep_if_due(&self, at: &Checkpoint) -> Result<()> {
+        match (self.watch.is_due)() {
+            true => (self.watch.keep)(at),
+            false => Ok(()),
         }
     }
 
@@ -273,16 +288,10 @@ impl Training<'_> {
     }
 }
 
-impl RestartLog {
-    fn new() -> RestartLog {
-        RestartLog {
-            init_inertia: 0.0,
-            inertia: Vec::new(),
-            n_steps: 0,
-            passes: 0.0,
-            converged: false,
-            reseeded: 0,
-            final_inertia: 0.0,
-        }
+/// The restart that is under way.
+fn under_way(at: &mut Checkpoint) -> &mut UnderWay {
+    match &mut at.under_way {
+        Some(it) => it,
+        None => unreachable!("a restart is under way"),
     }
 }

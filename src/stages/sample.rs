@@ -16,6 +16,8 @@ use super::decode::ImageBatch;
 /// The sampled patches of a batch's images.
 #[derive(Debug)]
 pub struct SampleBatch {
+    /// Which shard, by its place in the input.
+    pub shard: usize,
     /// One an image.
     pub images: Vec<SampledImage>,
 }
@@ -76,7 +78,7 @@ pub struct SampleParams {
 
 /// Draws the patches of a batch's images; bad images have none.
 pub fn sample(batch: ImageBatch, params: &SampleParams) -> SampleBatch {
-    let first_row = batch.row;
+    let (shard, first_row) = (batch.shard, batch.row);
     let images = batch
         .images
         .into_iter()
@@ -102,7 +104,7 @@ pub fn sample(batch: ImageBatch, params: &SampleParams) -> SampleBatch {
             }
         })
         .collect();
-    SampleBatch { images }
+    SampleBatch { shard, images }
 }
 
 fn grid(height: u32, width: u32, params: &SampleParams) -> Grid {

@@ -8,8 +8,10 @@ use std::path::Path;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::Float32Type;
+use serde::{Deserialize, Serialize};
 
 use super::decode::ImageBatch;
+use super::gather::{Keepable, Kept};
 use super::rows::{FeatureRows, other_file};
 use crate::error::{Error, Place, Result};
 use crate::kernel::grid::PatchShape;
@@ -17,8 +19,9 @@ use crate::kernel::image::{Image, Pixels, PixelsRef};
 use crate::kernel::kmeans::values::ValueReader;
 use crate::kernel::normalize::{Normalize, Scaling};
 use crate::kernel::sample::{Record, SampleView};
+use crate::shard::checkpoint;
 use crate::shard::input::InputSet;
-use crate::shard::spill::{Sample, SampleWriter};
+use crate::shard::spill::{Sample, SamplePosition, SampleWriter};
 
 /// Images in a record.
 const GROUP_IMAGES: usize = 64;
@@ -78,6 +81,15 @@ pub struct WholeGather<'a> {
     shape: PatchShape,
     group: Group,
     writer: SampleWriter,
+    max_heap_bytes: u64,
+    spill_dir: &'a Path,
+}
+
+/// A point of a [`WholeGather`]: the sample's, and images that are in no record yet.
+#[derive(Debug)]
+pub struct WholePoint {
+    sample: Option<SamplePosition>,
+    group: Group,
 }
 
 impl<'a> WholeGather<'a> {
@@ -86,21 +98,36 @@ impl<'a> WholeGather<'a> {
         input: &'a InputSet,
         shape: PatchShape,
         max_heap_bytes: u64,
-        spill_dir: &Path,
+        spill_dir: &'a Path,
     ) -> WholeGather<'a> {
         assert!(shape.len() <= MAX_VALUES);
         WholeGather {
             input,
             shape,
             group: Group::default(),
-            writer: SampleWriter::new(shape, max_heap_bytes, spill_dir),
+            writer: SampleWriter::numbered(shape, max_heap_bytes, spill_dir, 0),
+            max_heap_bytes,
+            spill_dir,
         }
+    }
+
+    /// Goes on from the checkpoint in `file`, and says how many shards are gathered already: none where there is no
+    /// checkpoint of the gathering `of`.
+    pub fn go_on(&mut self, file: &Path, of: &str) -> Result<usize> {
+        let kept: Option<Kept<Group>> = checkpoint::read(file, of);
+        let Some(kept) = kept else { return Ok(0) };
+        let (heap, dir) = (self.max_heap_bytes, self.spill_dir);
+        let Some(writer) = SampleWriter::go_on(self.shape, heap, dir, kept.sample)? else {
+            return Ok(0);
+        };
+        (self.writer, self.group) = (writer, kept.beside);
+        Ok(kept.n_shards)
     }
 
     /// Upper bound on the heap bytes of a group of images of `d` values, and of its way into the sample.
     pub fn group_bytes(d: usize) -> u64 {
-        // The group, the record that is made of it, and that record's vector while it grows.
-        4 * (GROUP_IMAGES * d * size_of::<f32>()) as u64
+        // The group, the record that is made of it, and that record's vector while it grows; the group at a point.
+        5 * (GROUP_IMAGES * d * size_of::<f32>()) as u64
     }
 
     /// Adds a batch.
@@ -142,6 +169,31 @@ impl<'a> WholeGather<'a> {
     }
 }
 
+impl Keepable for WholeGather<'_> {
+    type Point = WholePoint;
+
+    fn point(&self) -> WholePoint {
+        WholePoint {
+            sample: self.writer.position(),
+            group: self.group.clone(),
+        }
+    }
+
+    fn keep(&mut self, at: &WholePoint, n_shards: usize, file: &Path, of: &str) -> Result<bool> {
+        let Some(sample) = at.sample else {
+            return Ok(false);
+        };
+        self.writer.save()?;
+        let kept = Kept {
+            n_shards,
+            sample,
+            beside: &at.group,
+        };
+        checkpoint::write(file, of, &kept)?;
+        Ok(true)
+    }
+}
+
 /// How many of the images of a sample differ, as far as `limit`; values are told apart as float32, as centroids are.
 pub fn n_distinct(sample: &SampleView<'_>, limit: usize) -> usize {
     let mut reader = ValueReader::new(sample.patch());
@@ -175,7 +227,7 @@ pub fn other_size(place: Place, image: &Image, expected: PatchShape) -> Error {
 }
 
 /// Images end to end.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Group {
     n: usize,
     pixels: Pixels,

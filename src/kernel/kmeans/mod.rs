@@ -1,5 +1,6 @@
 //! k-means over sampled patches, as pure steps; the loop over threads and time is the k-means stage's.
 
+pub mod checkpoint;
 pub mod permutation;
 pub mod removal;
 pub mod seeding;

@@ -8,8 +8,9 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::grow::{Part, Settling};
 use super::init::{part_panels, pool_len};
-use super::{RestartLog, Training};
+use super::{Training, under_way};
 use crate::error::Result;
+use crate::kernel::kmeans::checkpoint::{Breaths, Checkpoint, Next, RestartLog, UnderWay};
 use crate::kernel::kmeans::permutation::Permutation;
 use crate::kernel::kmeans::removal::{least_needed, removal_costs};
 use crate::kernel::kmeans::seeding::{PANEL, Pool};
@@ -57,67 +58,110 @@ impl Training<'_> {
         n_patches >= (PATCHES_PER_WORD_MIN * self.params.k as u64) as f64
     }
 
-    /// Leaves words that have a lower inertia over the whole sample, or the same ones.
+    /// Leaves words that have a lower inertia, or the same ones. What comes next is `after`.
     pub(super) fn breathe(
         &self,
-        restart: usize,
         part: Part,
         n_breaths: usize,
-        centroids: &mut Vec<f32>,
-        log: &mut RestartLog,
+        after: Next,
+        at: &mut Checkpoint,
     ) -> Result<()> {
-        if !self.breathes_on(part) {
-            return Ok(());
+        let it = under_way(at);
+        if it.next == Next::Breathe {
+            it.next = match self.breathes_on(part) {
+                true => Next::Breath(self.before_breaths(part, it)?),
+                false => after.clone(),
+            };
         }
-        let mut words = self.breaths(restart, part, n_breaths, centroids, log)?;
-        let judging = self.part(part.n_blocks * JUDGED_ON);
-        self.settle_on(restart, judging, SETTLED, &mut words, &mut log.aside())?;
-        if self.part_inertia(judging, &words)? < self.part_inertia(judging, centroids)? {
-            *centroids = words;
+        if let Next::Breath(_) = it.next {
+            self.breaths(part, n_breaths, at)?;
+            self.end_breaths(part, after, under_way(at))?;
         }
         Ok(())
     }
 
-    fn breaths(
+    /// Takes the words that breathing gave, if they are better on a larger part.
+    fn end_breaths(&self, part: Part, after: Next, it: &mut UnderWay) -> Result<()> {
+        let Next::Breath(breaths) = &it.next else {
+            return Ok(());
+        };
+        let mut words = breaths.words.clone();
+        let judging = self.part(part.n_blocks * JUDGED_ON);
+        let mut steps = it.log.aside();
+        self.settle_on(it.restart, judging, SETTLED, &mut words, &mut steps)?;
+        if self.part_inertia(judging, &words)? < self.part_inertia(judging, &it.centroids)? {
+            it.centroids = words;
+        }
+        it.next = after;
+        Ok(())
+    }
+
+    fn before_breaths(&self, part: Part, it: &UnderWay) -> Result<Breaths> {
+        let mut stream = Stream::new(self.params.seed, Purpose::BreathWords, it.restart as u64);
+        // The first number is the order of the pool.
+        stream.next_u64();
+        let room = (self.params.max_iter as f64 - it.log.passes) * PASSES_SHARE;
+        Ok(Breaths {
+            n_taken: 0,
+            words: it.centroids.clone(),
+            inertia: self.part_inertia(part, &it.centroids)?,
+            last_passes: it.log.passes + room,
+            stream,
+        })
+    }
+
+    /// Breaths, one after another, each a point to go on from.
+    fn breaths(&self, part: Part, n_breaths: usize, at: &mut Checkpoint) -> Result<()> {
+        let restart = under_way(at).restart as u64;
+        let (k, d, n_patches) = (self.params.k, self.d(), self.sample.n_patches());
+        let order = Stream::new(self.params.seed, Purpose::BreathWords, restart).next_u64();
+        let order = Permutation::new(n_patches, order);
+        let pool = self.pool(&order, pool_len(n_patches, k, d));
+        let one = (IN.max_steps + OUT.max_steps + 2) as f64 * part.share;
+        loop {
+            self.keep_if_due(at)?;
+            let it = under_way(at);
+            let Next::Breath(breaths) = &mut it.next else {
+                return Ok(());
+            };
+            // One breath more must fit.
+            if breaths.n_taken == n_breaths || it.log.passes + one > breaths.last_passes {
+                return Ok(());
+            }
+            let mut stream = breaths.stream.clone();
+            let words = breaths.words.clone();
+            let mut steps = it.log.aside();
+            let words = self.breath(it.restart, part, &pool, &mut stream, words, &mut steps)?;
+            let inertia = self.part_inertia(part, &words)?;
+            it.log.passes = steps.passes + part.share;
+            it.log.reseeded += steps.reseeded;
+            breaths.n_taken += 1;
+            breaths.stream = stream;
+            if inertia < breaths.inertia {
+                (breaths.words, breaths.inertia) = (words, inertia);
+            }
+        }
+    }
+
+    /// The words after one breath.
+    fn breath(
         &self,
         restart: usize,
         part: Part,
-        n_breaths: usize,
-        centroids: &[f32],
-        log: &mut RestartLog,
+        pool: &Pool,
+        stream: &mut Stream,
+        words: Vec<f32>,
+        steps: &mut RestartLog,
     ) -> Result<Vec<f32>> {
         let (k, d) = (self.params.k, self.d());
-        let mut stream = Stream::new(self.params.seed, Purpose::BreathWords, restart as u64);
-        let n_patches = self.sample.n_patches();
-        let order = Permutation::new(n_patches, stream.next_u64());
-        let pool = self.pool(&order, pool_len(n_patches, k, d));
-        let room = (self.params.max_iter as f64 - log.passes) * PASSES_SHARE;
-        let last = log.passes + room;
-        let one = (IN.max_steps + OUT.max_steps + 2) as f64 * part.share;
-        let mut words = centroids.to_vec();
-        let mut inertia = self.part_inertia(part, &words)?;
-        for _ in 0..n_breaths {
-            // One breath more must fit.
-            if log.passes + one > last {
-                break;
-            }
-            let grown = k + n_added(k);
-            let mut trial = self.plus_plus(&pool, &mut stream, words.clone(), grown)?;
-            let mut steps = log.aside();
-            self.settle_on(restart, part, IN, &mut trial, &mut steps)?;
-            let gone = least_needed(&costs_over(&pool, d, &trial, self.simd), &trial, n_added(k));
-            for &j in gone.iter().rev() {
-                trial.drain(j * d..(j + 1) * d);
-            }
-            self.settle_on(restart, part, OUT, &mut trial, &mut steps)?;
-            let left = self.part_inertia(part, &trial)?;
-            log.passes = steps.passes + part.share;
-            log.reseeded += steps.reseeded;
-            if left < inertia {
-                (words, inertia) = (trial, left);
-            }
+        let mut trial = self.plus_plus(pool, stream, words, k + n_added(k))?;
+        self.settle_on(restart, part, IN, &mut trial, steps)?;
+        let gone = least_needed(&costs_over(pool, d, &trial, self.simd), &trial, n_added(k));
+        for &j in gone.iter().rev() {
+            trial.drain(j * d..(j + 1) * d);
         }
-        Ok(words)
+        self.settle_on(restart, part, OUT, &mut trial, steps)?;
+        Ok(trial)
     }
 }
 
@@ -127,7 +171,7 @@ impl RestartLog {
         RestartLog {
             passes: self.passes,
             n_steps: self.n_steps,
-            ..RestartLog::new()
+            ..RestartLog::default()
         }
     }
 }

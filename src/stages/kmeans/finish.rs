@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::Training;
 use crate::error::{Error, Result};
+use crate::kernel::kmeans::checkpoint::Checkpoint;
 use crate::kernel::kmeans::seeding::bits_of;
 use crate::kernel::kmeans::sums::Sums;
 use crate::kernel::kmeans::values::ValueReader;
@@ -66,8 +67,10 @@ impl Training<'_> {
         Ok(words)
     }
 
-    /// The returned words and their exact counts and inertia.
-    pub(super) fn finish(&self, mut centroids: Vec<f32>) -> Result<(Vec<f32>, Sums)> {
+    /// The returned words, from those that training ended with, and their exact counts and inertia.
+    pub(super) fn finish(&self, at: &Checkpoint) -> Result<(Vec<f32>, Sums)> {
+        let trained = at.under_way.as_ref().map(|it| &it.centroids);
+        let mut centroids = trained.unwrap_or(&at.judged.centroids).clone();
         let mut sums = self.fill_empty(&mut centroids)?;
         for _ in 0..SORT_PASSES {
             if sums.counts.is_sorted_by(|a, b| a >= b) && sums.empty_words().is_empty() {

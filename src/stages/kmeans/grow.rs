@@ -3,8 +3,9 @@
 //!
 //! A part is the first blocks of one random order of all blocks, never a stretch of the files.
 
-use super::{RestartLog, Training};
+use super::Training;
 use crate::error::Result;
+use crate::kernel::kmeans::checkpoint::RestartLog;
 use crate::kernel::kmeans::permutation::Permutation;
 use crate::kernel::kmeans::sums::Sums;
 use crate::kernel::rng::{self, Purpose};
@@ -96,7 +97,7 @@ impl Training<'_> {
         Ok(())
     }
 
-    /// Steps over one part until little is won; whether it came to that.
+    /// Steps over one part until little is won.
     pub(super) fn settle_on(
         &self,
         restart: usize,
@@ -104,25 +105,47 @@ impl Training<'_> {
         settling: Settling,
         centroids: &mut [f32],
         log: &mut RestartLog,
-    ) -> Result<bool> {
+    ) -> Result<()> {
         let mut previous = f64::INFINITY;
         for _ in 0..settling.max_steps {
-            if !log.has_room(part.share, self.params.max_iter) {
+            if !self.has_room(part, log) {
                 break;
             }
-            let sums = self.part_sums(part, centroids)?;
-            let inertia = sums.inertia(centroids) / sums.n_patches() as f64;
-            log.passes += part.share;
-            self.note(restart, inertia, log);
-            let goes_on = move_past(&sums, previous - inertia, settling.tol * inertia, centroids);
-            let reseeded = self.reseed(restart, log.n_steps, &sums.empty_words(), centroids);
-            log.reseeded += reseeded;
-            if reseeded == 0 && !goes_on {
-                return Ok(true);
+            let (inertia, goes_on) =
+                self.step(restart, part, previous, settling.tol, centroids, log)?;
+            if !goes_on {
+                break;
             }
             previous = inertia;
         }
-        Ok(false)
+        Ok(())
+    }
+
+    /// One step over a part. Gives the inertia per patch before it, and whether there is more to win than the share `tol`
+    /// that the last step, from `previous`, did not win.
+    pub(super) fn step(
+        &self,
+        restart: usize,
+        part: Part,
+        previous: f64,
+        tol: f64,
+        centroids: &mut [f32],
+        log: &mut RestartLog,
+    ) -> Result<(f64, bool)> {
+        let sums = self.part_sums(part, centroids)?;
+        let inertia = sums.inertia(centroids) / sums.n_patches() as f64;
+        log.passes += part.share;
+        self.note(restart, inertia, log);
+        let goes_on = move_past(&sums, previous - inertia, tol * inertia, centroids);
+        let reseeded = self.reseed(restart, log.n_steps, &sums.empty_words(), centroids);
+        log.reseeded += reseeded;
+        Ok((inertia, goes_on || reseeded > 0))
+    }
+
+    /// Whether another pass over this part is still allowed.
+    pub(super) fn has_room(&self, part: Part, log: &RestartLog) -> bool {
+        // A sum of shares is off by roundings.
+        log.passes + part.share <= self.params.max_iter as f64 + 1e-9
     }
 
     pub(super) fn part_sums(&self, part: Part, centroids: &[f32]) -> Result<Sums> {
@@ -136,14 +159,6 @@ impl Training<'_> {
     pub(super) fn part_inertia(&self, part: Part, centroids: &[f32]) -> Result<f64> {
         let sums = self.part_sums(part, centroids)?;
         Ok(sums.inertia(centroids) / sums.n_patches().max(1) as f64)
-    }
-}
-
-impl RestartLog {
-    /// Whether a pass over this share of the sample is still allowed.
-    pub(super) fn has_room(&self, share: f64, max_iter: usize) -> bool {
-        // A sum of shares is off by roundings.
-        self.passes + share <= max_iter as f64 + 1e-9
     }
 }
 

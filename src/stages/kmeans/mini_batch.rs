@@ -5,8 +5,10 @@
 //! whole.
 
 use super::grow::Settling;
-use super::{RestartLog, Training};
+use super::lloyd::FIRST_PASS;
+use super::{Training, under_way};
 use crate::error::Result;
+use crate::kernel::kmeans::checkpoint::{Checkpoint, Next, RestartLog};
 
 /// Steps on each part.
 const ON_PARTS: Settling = Settling {
@@ -33,26 +35,38 @@ impl Training<'_> {
         self.grow_to(restart, self.mini_batch_part(), ON_PARTS, centroids, log)
     }
 
-    /// The rest of the best restart.
-    pub(super) fn mini_batch(
-        &self,
-        restart: usize,
-        centroids: &mut Vec<f32>,
-        log: &mut RestartLog,
-    ) -> Result<()> {
-        let n_all = self.sample.n_blocks();
+    /// The rest of a restart.
+    pub(super) fn mini_batch(&self, at: &mut Checkpoint) -> Result<()> {
         let part = self.part(self.mini_batch_part().n_blocks / BREATHE_DIVISOR);
-        self.breathe(restart, part, BREATHS, centroids, log)?;
-        let mut n_blocks = GROWTH * self.mini_batch_part().n_blocks;
-        while n_blocks <= n_all / 2 {
-            self.settle_on(restart, self.part(n_blocks), ON_PARTS, centroids, log)?;
-            n_blocks *= GROWTH;
-        }
+        let first = Next::Part(GROWTH * self.mini_batch_part().n_blocks);
+        self.breathe(part, BREATHS, first, at)?;
+        self.larger_parts(at)?;
         // A sample that is hardly larger than a part gets Lloyd's own stop.
         let tol = match self.is_whole(self.mini_batch_part()) {
             true => self.params.tol,
             false => self.params.tol.max(LAST_PASSES_TOL),
         };
-        self.full_passes(restart, tol, centroids, log)
+        self.full_passes(tol, at)
+    }
+
+    /// Parts that grow, up to half of the sample.
+    fn larger_parts(&self, at: &mut Checkpoint) -> Result<()> {
+        loop {
+            self.keep_if_due(at)?;
+            let it = under_way(at);
+            let Next::Part(n_blocks) = it.next else {
+                return Ok(());
+            };
+            if n_blocks > self.sample.n_blocks() / 2 {
+                it.next = FIRST_PASS;
+                return Ok(());
+            }
+            // What is under way changes only once the part is done with.
+            let (mut centroids, mut log) = (it.centroids.clone(), it.log.clone());
+            let part = self.part(n_blocks);
+            self.settle_on(it.restart, part, ON_PARTS, &mut centroids, &mut log)?;
+            (it.centroids, it.log) = (centroids, log);
+            it.next = Next::Part(n_blocks * GROWTH);
+        }
     }
 }

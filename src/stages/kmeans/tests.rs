@@ -1,10 +1,14 @@
 //! What training promises, on small samples.
 
 use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use super::lloyd::FIRST_PASS;
 use super::*;
 use crate::kernel::grid::{Grid, PatchShape};
 use crate::kernel::image::Pixels;
+use crate::kernel::kmeans::checkpoint::Next;
 use crate::kernel::kmeans::seeding::bits_of;
 use crate::kernel::kmeans::{DEFAULT_TOL, Init};
 use crate::kernel::naive;
@@ -61,6 +65,17 @@ impl Sample {
     }
 
     fn learn(&self, params: &KMeansParams, threads: usize, simd: Simd) -> Result<Learned> {
+        self.learn_from(params, threads, simd, Checkpoint::default(), &Watch::SILENT)
+    }
+
+    fn learn_from(
+        &self,
+        params: &KMeansParams,
+        threads: usize,
+        simd: Simd,
+        start: Checkpoint,
+        watch: &Watch<'_>,
+    ) -> Result<Learned> {
         let preparation = Preparation {
             patch: PATCH,
             normalize: self.normalize,
@@ -71,7 +86,8 @@ impl Sample {
             params,
             threads,
             simd,
-            &Watch::SILENT,
+            start,
+            watch,
         )
     }
 
@@ -222,16 +238,35 @@ fn a_pass_is_a_naive_lloyd_step() {
     });
 }
 
+fn starting(centroids: Vec<f32>, next: Next) -> Checkpoint {
+    let it = UnderWay::new(0, centroids, RestartLog::default());
+    Checkpoint {
+        under_way: Some(UnderWay { next, ..it }),
+        ..Checkpoint::default()
+    }
+}
+
+/// Words after full passes, and the passes' log.
+fn passed(
+    training: &Training<'_>,
+    restart: usize,
+    tol: f64,
+    words: Vec<f32>,
+) -> (Vec<f32>, RestartLog) {
+    let mut at = starting(words, FIRST_PASS);
+    under_way(&mut at).restart = restart;
+    training.full_passes(tol, &mut at).expect("passes");
+    let it = at.under_way.expect("under way");
+    (it.centroids, it.log)
+}
+
 #[test]
 fn a_full_pass_never_raises_the_inertia() {
     let params = params(Algorithm::Lloyd, 12);
     with_training(&ordinary(), &params, |training| {
         for restart in 0..3 {
-            let mut words = training.first_words(restart).expect("words");
-            let mut log = RestartLog::new();
-            training
-                .full_passes(restart, 0.0, &mut words, &mut log)
-                .expect("passes");
+            let words = training.first_words(restart).expect("words");
+            let (_, log) = passed(training, restart, 0.0, words);
             assert_eq!(log.reseeded, 0);
             assert!(log.n_steps > 3);
             for pair in log.inertia.windows(2) {
@@ -266,16 +301,11 @@ fn breathing_finds_the_cluster_that_has_no_word_where_lloyd_is_stuck() {
             .iter()
             .flat_map(|&level| vec![level; PATCH.len()])
             .collect();
-        let mut stuck = words.clone();
-        let mut log = RestartLog::new();
-        training
-            .full_passes(0, 0.0, &mut stuck, &mut log)
-            .expect("passes");
+        let (stuck, _) = passed(training, 0, 0.0, words.clone());
         let stuck = inertia(training, &stuck);
-        let mut words = words;
-        training
-            .lloyd(0, &mut words, &mut RestartLog::new())
-            .expect("trains");
+        let mut at = starting(words, Next::Breathe);
+        training.lloyd(&mut at).expect("trains");
+        let words = at.under_way.expect("under way").centroids;
         let sums = training.all_sums(&words).expect("sums");
         // The variance of five levels is 2.
         assert!(stuck > 1000.0, "{stuck}");
@@ -295,15 +325,19 @@ fn breathing_never_raises_the_inertia() {
         with_training(&ordinary(), &params, |training| {
             let part = training.lloyd_part();
             assert!(training.breathes_on(part));
-            let mut words = training.first_words(0).expect("words");
-            let mut log = RestartLog::new();
-            training
-                .full_passes(0, 1e-4, &mut words, &mut log)
-                .expect("passes");
+            let words = training.first_words(0).expect("words");
+            let (words, log) = passed(training, 0, 1e-4, words);
             let before = inertia(training, &words);
+            let mut at = starting(words, Next::Breathe);
+            under_way(&mut at).log = log;
             training
-                .breathe(0, part, 12, &mut words, &mut log)
+                .breathe(part, 12, Next::Nothing, &mut at)
                 .expect("breathes");
+            let UnderWay {
+                centroids: words,
+                log,
+                ..
+            } = at.under_way.expect("under way");
             let after = inertia(training, &words);
             assert!(after <= before, "{after} {before}");
             assert_eq!(words.len(), params.k * PATCH.len());
@@ -331,8 +365,11 @@ fn the_restart_with_the_lowest_inertia_on_the_same_patches_is_trained_on() {
     let learned = sample.learn(&params, 2, Simd::detect()).expect("learns");
     assert_eq!(learned.restarts.len(), 4);
     let judged: Vec<f64> = with_training(&sample, &params, |training| {
-        let restarts = (0..4).map(|restart| training.restart(restart).expect("trains"));
-        restarts.map(|trained| trained.log.final_inertia).collect()
+        let restarts = (0..4).map(|restart| training.restart(restart).expect("trains").0);
+        let inertia = |words: Vec<f32>| training.part_inertia(training.judging_part(), &words);
+        restarts
+            .map(|words| inertia(words).expect("a pass"))
+            .collect()
     });
     let best = (0..4)
         .min_by(|&a, &b| judged[a].total_cmp(&judged[b]))
@@ -359,8 +396,10 @@ fn words_that_died_are_seeded_anew() {
             // Far from every patch, and a double.
             words[3 * d..4 * d].fill(1e6);
             words.copy_within(..d, 7 * d);
-            let mut log = RestartLog::new();
-            training.train(0, &mut words, &mut log).expect("trains");
+            let mut at = starting(words, Next::Breathe);
+            training.train(&mut at).expect("trains");
+            let it = at.under_way.expect("under way");
+            let (words, log) = (it.centroids, it.log);
             assert!(log.reseeded >= 2, "{algorithm:?}");
             let sums = training.all_sums(&words).expect("sums");
             assert!(sums.empty_words().is_empty(), "{algorithm:?}");
@@ -464,22 +503,12 @@ fn mini_batches_do_not_follow_the_order_of_records() {
 fn training_stops_when_asked() {
     let sample = ordinary();
     let watch = Watch {
-        progress: &|_| {},
         stop: &|| true,
-    };
-    let preparation = Preparation {
-        patch: PATCH,
-        normalize: Normalize::Image,
+        ..Watch::SILENT
     };
     let params = params(Algorithm::MiniBatch, 5);
-    let result = learn(
-        &sample.view(),
-        preparation,
-        &params,
-        2,
-        Simd::detect(),
-        &watch,
-    );
+    let start = Checkpoint::default();
+    let result = sample.learn_from(&params, 2, Simd::detect(), start, &watch);
     assert!(matches!(result, Err(Error::Interrupted)));
 }
 
@@ -495,5 +524,83 @@ fn one_word_is_the_mean_of_all_patches() {
     for (i, &centre) in vocabulary.centroids.iter().enumerate() {
         let mean = values.iter().skip(i).step_by(PATCH.len()).sum::<f64>() / n as f64;
         assert!((f64::from(centre) - mean).abs() < 1e-6);
+    }
+}
+
+/// Trains with a checkpoint between all steps; gives them, and what was learned.
+fn with_checkpoints(
+    sample: &Sample,
+    params: &KMeansParams,
+    start: Checkpoint,
+) -> (Vec<Checkpoint>, Learned) {
+    let kept = Mutex::new(Vec::new());
+    let watch = Watch {
+        is_due: &|| true,
+        keep: &|at| {
+            kept.lock().expect("not poisoned").push(at.clone());
+            Ok(())
+        },
+        ..Watch::SILENT
+    };
+    let learned = sample.learn_from(params, 2, Simd::detect(), start, &watch);
+    let kept = kept.into_inner().expect("not poisoned");
+    (kept, learned.expect("learns"))
+}
+
+#[test]
+fn training_goes_on_from_every_checkpoint_to_the_same_bytes() {
+    let sample = ordinary();
+    for algorithm in [Algorithm::Lloyd, Algorithm::MiniBatch] {
+        // Restarts that are judged on a part, on all of the sample, and alone; few passes, and many words.
+        for (k, n_init, max_iter) in [(5, 3, 300), (30, 3, 300), (8, 1, 40), (60, 2, 6)] {
+            let params = KMeansParams {
+                n_init,
+                max_iter,
+                ..params(algorithm, k)
+            };
+            let (kept, expected) = with_checkpoints(&sample, &params, Checkpoint::default());
+            assert!(kept.len() > n_init, "{} checkpoints", kept.len());
+            for start in kept {
+                let (_, learned) = with_checkpoints(&sample, &params, start.clone());
+                assert_eq!(learned, expected, "{algorithm:?}, k = {k}: {start:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_interrupted_training_keeps_a_checkpoint_to_go_on_from_wherever_it_was() {
+    let sample = ordinary();
+    for algorithm in [Algorithm::Lloyd, Algorithm::MiniBatch] {
+        let params = KMeansParams {
+            n_init: 3,
+            max_iter: 300,
+            ..params(algorithm, 5)
+        };
+        let (_, expected) = with_checkpoints(&sample, &params, Checkpoint::default());
+        for after in (1..4000).step_by(173) {
+            let (asked, kept) = (AtomicUsize::new(0), Mutex::new(None));
+            let watch = Watch {
+                stop: &|| asked.fetch_add(1, Relaxed) >= after,
+                keep: &|at| {
+                    *kept.lock().expect("not poisoned") = Some(at.clone());
+                    Ok(())
+                },
+                ..Watch::SILENT
+            };
+            let start = Checkpoint::default();
+            match sample.learn_from(&params, 2, Simd::detect(), start, &watch) {
+                // It was over before.
+                Ok(learned) => assert_eq!(learned, expected),
+                Err(Error::Interrupted) => {
+                    let kept = kept.into_inner().expect("not poisoned");
+                    // Before anything was done there is nothing to keep.
+                    let start = kept.unwrap_or_default();
+                    let (_, learned) = with_checkpoints(&sample, &params, start);
+                    assert_eq!(learned, expected, "stopped at question {after}");
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
     }
 }
