@@ -2,7 +2,7 @@
 //!
 //! How batches travel is the drivers' business. No panic of a stage comes out of here: it is an error.
 
-use std::io;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytesize::ByteSize;
@@ -110,7 +110,7 @@ pub fn guarded<T>(
 }
 
 /// The error of a stage for which the system starts no more threads.
-pub fn cannot_start(stage: &'static str, error: &io::Error) -> Error {
+pub fn cannot_start(stage: &'static str, error: &dyn fmt::Display) -> Error {
     Error::Data {
         message: format!("cannot start a thread for the {stage} stage: {error}"),
         help: Some("lower run.threads".to_owned()),

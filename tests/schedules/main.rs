@@ -10,6 +10,7 @@
 
 use std::time::Instant;
 
+use shuttle::rand::Rng;
 use shuttle::scheduler::{DfsScheduler, PctScheduler, RandomScheduler, Scheduler};
 use shuttle::{Config, Runner};
 
@@ -41,6 +42,9 @@ const SEED: u64 = 0x0b0f;
 /// Changes of thread that are not forced, in a schedule of few changes.
 const CHANGES: [usize; 3] = [2, 4, 8];
 
+/// From this factor on, exhaustive searches go on to two changes.
+const LONG_FACTOR: usize = 10;
+
 /// Bytes of a modelled thread's stack.
 const STACK_BYTES: usize = 128 << 10;
 
@@ -48,6 +52,11 @@ const STACK_BYTES: usize = 128 << 10;
 fn factor() -> usize {
     let factor = std::env::var("BOVW_SCHEDULES").ok();
     factor.map_or(1, |factor| factor.parse().expect("a number"))
+}
+
+/// Changes of thread in exhaustive searches, which take some forty times longer with each.
+fn n_changes() -> usize {
+    if factor() < LONG_FACTOR { 1 } else { 2 }
 }
 
 /// Tries the schedules of a scheduler, and tells how many there were.
@@ -96,14 +105,15 @@ fn any_case_under_schedules_of_few_changes() {
     }
 }
 
-/// As many batches as can be in flight, and an error after them: the most that a channel ever holds.
+/// As many batches as can be in flight or a few more, and an error after them: the most that a channel ever holds.
 #[test]
 fn channels_have_room_for_all_that_is_in_flight_and_an_error() {
     for changes in CHANGES {
         let scheduler = PctScheduler::new_from_seed(SEED, changes, 400 * factor());
         let kind = format!("random, {changes} changes");
         explore("full channels", &kind, scheduler, || {
-            Case::sound(1, 6, 100).with(0, 6, Kind::Fails).check();
+            let n = shuttle::rand::thread_rng().gen_range(6..10);
+            Case::sound(1, n, 100).with(0, n, Kind::Fails).check();
         });
     }
 }
@@ -125,16 +135,14 @@ fn every_fault_at_every_batch_under_all_schedules_of_few_changes() {
             .with(3, 0, Kind::Fails)
             .with(0, 1, Kind::Fails),
     );
-    let changes = if factor() > 1 { 2 } else { 1 };
-    explore_all("one fault or two", changes, cases);
+    explore_all("one fault or two", n_changes(), cases);
 }
 
 #[test]
 fn small_runs_under_all_schedules_of_few_changes() {
     let cases = [(1, 0, 1), (1, 1, 1), (1, 2, 1), (1, 3, 1), (1, 3, 2)];
     let cases = cases.map(|(workers, n, budget)| Case::sound(workers, n, budget));
-    let changes = if factor() > 1 { 2 } else { 1 };
-    explore_all("nothing goes wrong", changes, cases.to_vec());
+    explore_all("nothing goes wrong", n_changes(), cases.to_vec());
     // Two workers overtake each other without being made to.
     explore_all("two workers", 0, vec![Case::sound(2, 2, 2)]);
 }
