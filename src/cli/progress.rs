@@ -3,11 +3,12 @@
 //! A thread of its own polls the run's counters, so showing them costs the run nothing and can never hold it up.
 
 use std::io::{self, IsTerminal};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use bovw::flow::StageStats;
+use bovw::flow::{StageStats, THREAD_PREFIX};
 use bovw::passes::progress::{Phase, Progress};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -35,8 +36,14 @@ pub(crate) fn show<T>(global: &GlobalArgs, progress: &Progress, work: impl FnOnc
     };
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
-        let watcher = scope.spawn(|| watch(how, progress, &done));
-        let _end = EndOfWork(&done, watcher.thread().clone());
+        let watcher = thread::Builder::new()
+            .name(format!("{THREAD_PREFIX}progress"))
+            .spawn_scoped(scope, || {
+                // A display that fails ends with this thread; the work is not lost for it.
+                let _ = catch_unwind(AssertUnwindSafe(|| watch(how, progress, &done)));
+            });
+        // Where the system starts no thread, nothing is shown.
+        let _end = watcher.map(|watcher| EndOfWork(&done, watcher.thread().clone()));
         work()
     })
 }

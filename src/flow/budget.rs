@@ -2,7 +2,7 @@
 //!
 //! Permits are taken at the source only, in batch order, and given back by drop. Nothing else may wait here.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use super::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A number of bytes and of batches that may be in flight at once.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Budget {
         assert!(bytes <= self.max_bytes, "a batch larger than the budget");
         let mut used = self.lock();
         while !used.closed
-            && (used.bytes + bytes > self.max_bytes || used.batches >= self.max_batches)
+            && (bytes > self.max_bytes - used.bytes || used.batches >= self.max_batches)
         {
             used = self
                 .freed
@@ -65,6 +65,12 @@ impl Budget {
     pub fn close(&self) {
         self.lock().closed = true;
         self.freed.notify_all();
+    }
+
+    /// Whether every permit has come back.
+    pub fn is_free(&self) -> bool {
+        let used = self.lock();
+        (used.bytes, used.batches) == (0, 0)
     }
 
     fn lock(&self) -> MutexGuard<'_, Used> {

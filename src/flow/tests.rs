@@ -1,11 +1,16 @@
 //! The runtime's promises, for both drivers: order, completeness, bounds, the first error, panics, interruption.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::time::Instant;
 
 use super::*;
+use crate::error::{Error, Place, Result};
 
 /// Batches of every test pipeline.
-const N: u64 = 40;
+const N: u64 = 24;
+
+/// Far longer than a pipeline that fails goes on, even on a busy machine; `scripts/check_faults` measures how long it does.
+const MOST_SECONDS: f64 = 10.0;
 
 /// What a test pipeline does with a batch number, stage by stage.
 #[derive(Clone, Copy, Default)]
@@ -62,7 +67,7 @@ fn run_with(workers: usize, budget_bytes: u64, faults: Faults) -> (Result<()>, V
             first: Box::new(|| {
                 Box::new(|number: u64| {
                     // Later batches overtake earlier ones.
-                    std::thread::sleep(std::time::Duration::from_micros(number % 7 * 100));
+                    std::thread::sleep(std::time::Duration::from_micros(number % 7 * 20));
                     faults.act(1, number).map(|()| (number, number * number))
                 })
             }),
@@ -92,7 +97,8 @@ fn expected(n: u64) -> Vec<i64> {
     (0..n as i64).map(|number| -(number * number)).collect()
 }
 
-const DRIVERS: [usize; 5] = [0, 1, 2, 3, 8];
+/// The one-thread driver, and the other with so many workers a stage.
+const DRIVERS: std::ops::RangeInclusive<usize> = 0..=8;
 
 #[test]
 fn every_batch_comes_once_and_in_order_under_every_driver() {
@@ -117,12 +123,14 @@ fn every_batch_comes_once_and_in_order_under_every_driver() {
 fn the_earliest_error_is_reported_whichever_worker_is_faster() {
     for workers in DRIVERS {
         for stage in 0..4 {
-            for number in [0, 1, 17, N - 1] {
+            for number in 0..N {
                 let faults = Faults {
                     fail_at: Some((stage, number)),
                     ..Faults::default()
                 };
+                let start = Instant::now();
                 let (result, taken) = run_with(workers, 1000, faults);
+                assert!(start.elapsed().as_secs_f64() < MOST_SECONDS);
                 let message = result.expect_err("fails").to_string();
                 assert_eq!(message, format!("shard: stage {stage}, batch {number}"));
                 assert_eq!(taken, expected(number), "{workers} workers");
@@ -138,12 +146,14 @@ fn a_panic_in_any_stage_at_any_batch_is_an_error_that_names_the_stage() {
             .into_iter()
             .enumerate()
         {
-            for number in [0, 5, N - 1] {
+            for number in 0..N {
                 let faults = Faults {
                     panic_at: Some((stage, number)),
                     ..Faults::default()
                 };
+                let start = Instant::now();
                 let (result, taken) = run_with(workers, 1000, faults);
+                assert!(start.elapsed().as_secs_f64() < MOST_SECONDS);
                 match result {
                     Err(Error::Panicked { stage, message, .. }) => {
                         assert_eq!(stage, name);
@@ -177,7 +187,7 @@ fn a_batch_larger_than_the_budget_is_refused_with_what_to_change() {
 #[test]
 fn an_interrupted_run_finishes_what_is_in_flight_and_ends_as_interrupted() {
     for workers in DRIVERS {
-        for number in [0, 7, N - 1] {
+        for number in 0..N - 4 {
             let faults = Faults {
                 interrupt_at: Some(number),
                 cost_bytes: 10,
@@ -186,10 +196,121 @@ fn an_interrupted_run_finishes_what_is_in_flight_and_ends_as_interrupted() {
             let (result, taken) = run_with(workers, 30, faults);
             assert!(matches!(result, Err(Error::Interrupted)), "{result:?}");
             assert_eq!(taken, expected(taken.len() as u64));
-            // Three batches fit the budget, and the source may be reading one more.
+            // Three batches fit the budget.
             let n = taken.len() as u64;
-            assert!((number + 1..=number + 5).contains(&n), "{n} after {number}");
+            assert!((number + 1..=number + 3).contains(&n), "{n} after {number}");
         }
+    }
+}
+
+#[test]
+fn an_interruption_that_leaves_nothing_undone_is_none() {
+    for workers in DRIVERS {
+        let faults = Faults {
+            interrupt_at: Some(N - 1),
+            ..Faults::default()
+        };
+        let (result, taken) = run_with(workers, 30, faults);
+        assert!(result.is_ok(), "{result:?}");
+        assert_eq!(taken, expected(N));
+    }
+}
+
+/// Panics when it is dropped, if it is armed: beside the work of a stage, where nothing of the stage is called.
+struct Mine {
+    is_armed: bool,
+}
+
+impl Drop for Mine {
+    fn drop(&mut self) {
+        if self.is_armed && !std::thread::panicking() {
+            panic!("dropped");
+        }
+    }
+}
+
+/// Runs three mines; the fold fails at the first, so that the other two are dropped wherever they are.
+fn run_mines(workers: usize, is_armed: impl Fn(u64) -> bool + Sync) -> Result<()> {
+    let mut n = 0;
+    let first_is_folded = AtomicBool::new(false);
+    let pipeline = Pipeline {
+        source: Box::new(|| {
+            n += 1;
+            let item = Mine {
+                is_armed: is_armed(n - 1),
+            };
+            (n <= 3).then(|| {
+                Ok(Offer {
+                    item,
+                    cost_bytes: 1,
+                    n_images: 1,
+                    place: place(),
+                })
+            })
+        }),
+        first: Box::new(|| Box::new(Ok)),
+        second: Box::new(|| Box::new(Ok)),
+        fold: Box::new(|mine: Mine| {
+            std::mem::forget(mine);
+            match first_is_folded.swap(true, SeqCst) {
+                true => Ok(()),
+                false => Err(Error::file(place(), "at the first")),
+            }
+        }),
+    };
+    let limits = Limits {
+        workers,
+        budget_bytes: 2,
+    };
+    let stats = Stats::new(["source", "first", "second", "fold"]);
+    run(pipeline, limits, &stats, &AtomicBool::new(false))
+}
+
+#[test]
+fn a_panic_where_a_batch_is_dropped_is_an_error_too_and_holds_nobody_up() {
+    for workers in DRIVERS {
+        for _ in 0..20 {
+            assert!(run_mines(workers, |number| number > 0).is_err());
+        }
+    }
+}
+
+#[test]
+fn a_panic_where_a_worker_is_dropped_is_an_error() {
+    for workers in DRIVERS {
+        let mut n = 0;
+        let pipeline = Pipeline {
+            source: Box::new(|| {
+                n += 1;
+                (n <= 3).then(|| {
+                    Ok(Offer {
+                        item: (),
+                        cost_bytes: 1,
+                        n_images: 1,
+                        place: place(),
+                    })
+                })
+            }),
+            first: Box::new(|| {
+                let mine = Mine { is_armed: true };
+                Box::new(move |()| {
+                    let _held = &mine;
+                    Ok(())
+                })
+            }),
+            second: Box::new(|| Box::new(Ok)),
+            fold: Box::new(Ok),
+        };
+        let limits = Limits {
+            workers,
+            budget_bytes: 1,
+        };
+        let stats = Stats::new(["source", "first", "second", "fold"]);
+        let result = run(pipeline, limits, &stats, &AtomicBool::new(false));
+        assert!(
+            matches!(&result, Err(Error::Panicked { message, .. }) if message == "dropped"),
+            "{workers} workers: {result:?}"
+        );
     }
 }
 

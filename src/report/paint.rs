@@ -10,6 +10,7 @@ use resvg::tiny_skia::{Color, Pixmap, Transform};
 use resvg::usvg::{self, Options, Tree};
 
 use crate::error::{Error, Result};
+use crate::flow::THREAD_PREFIX;
 use crate::shard::whole;
 
 /// Letters, digits and marks of Latin, Greek and Cyrillic; see the licence beside it.
@@ -88,7 +89,13 @@ impl Painter {
             Ok(())
         };
         thread::scope(|scope| {
-            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+            // Where the system starts no more threads, there is one.
+            let start = |_| {
+                let name = format!("{THREAD_PREFIX}report");
+                let thread = thread::Builder::new().name(name);
+                thread.spawn_scoped(scope, work).ok()
+            };
+            let others: Vec<_> = (1..threads).filter_map(start).collect();
             let own = work();
             let others = others.into_iter().map(|thread| match thread.join() {
                 Ok(result) => result,

@@ -16,6 +16,7 @@ mod reseed;
 mod tests;
 
 use crate::error::{Error, Result};
+use crate::flow::{THREAD_PREFIX, cannot_start};
 use crate::kernel::grid::PatchShape;
 use crate::kernel::kmeans::checkpoint::{Checkpoint, Judged, RestartLog, UnderWay};
 use crate::kernel::kmeans::seeding::Pool;
@@ -86,7 +87,7 @@ pub struct Learned {
 ///
 /// # Errors
 /// [`Error::Setting`] where the sample has fewer patches, or fewer different ones, than `k`; [`Error::Interrupted`], after
-/// a last checkpoint was kept.
+/// a last checkpoint was kept; [`Error::Data`] where the system starts no more threads.
 pub fn learn(
     sample: &SampleView<'_>,
     preparation: Preparation,
@@ -97,25 +98,21 @@ pub fn learn(
     watch: &Watch<'_>,
 ) -> Result<Learned> {
     assert_eq!(preparation.patch, sample.patch());
-    let threads = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads.max(1))
-        .thread_name(|index| format!("k-means {index}"))
-        .build()
-        .map_err(|error| {
-            let help = "lower run.threads";
-            Error::setting(
-                "run.threads",
-                format!("cannot start threads: {error}"),
-                help,
-            )
-        })?;
     let training = Training {
         sample,
         params,
         simd,
         watch,
     };
-    threads.install(|| training.run(preparation, start))
+    // Scoped, so that every thread has ended when this returns, even with a panic.
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads.max(1))
+        .thread_name(|index| format!("{THREAD_PREFIX}k-means-{index}"))
+        .build_scoped(
+            |thread| thread.run(),
+            |pool| pool.install(|| training.run(preparation, start)),
+        )
+        .map_err(|error| cannot_start("k-means", &error))?
 }
 
 /// Upper bound on the heap bytes that [`learn`] allocates, the sample not counted.
