@@ -10,6 +10,7 @@ pub mod claims;
 pub mod clusters;
 pub mod columns;
 pub mod detect;
+mod encoded;
 pub mod examples;
 pub mod features;
 pub mod hugging_face;

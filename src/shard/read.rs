@@ -444,9 +444,12 @@ fn fixed_bytes(chunk: &ColumnChunkMetaData) -> Option<u64> {
 fn decoded_bytes(chunk: &ColumnChunkMetaData, rows: u64) -> u64 {
     let bytes = |size: i64| u64::try_from(size).unwrap_or(0);
     let fixed = fixed_bytes(chunk).unwrap_or(0);
+    // Texts that repeat are stored once; newer writers say what they come to.
+    let texts = bytes(chunk.unencoded_byte_array_data_bytes().unwrap_or(0));
     bytes(chunk.num_values())
         .max(rows)
         .saturating_mul(fixed)
+        .max(texts)
         .max(bytes(chunk.uncompressed_size()))
 }
 
