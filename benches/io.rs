@@ -183,7 +183,7 @@ fn open(path: &Path) -> InputSet {
         on_bad_image: OnBadImage::Fail,
         max_bad: MaxBad::Any,
     };
-    InputSet::open(&input, Io::Auto).expect("a good shard")
+    InputSet::open(&input, Io::Auto, 1 << 30).expect("a good shard")
 }
 
 fn read_all(path: &Path, input: &InputSet, io: Io) -> Vec<RecordBatch> {

@@ -2,9 +2,16 @@
 
 mod common;
 
+use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, StringArray};
+use arrow::array::{ArrayRef, BinaryArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+
 use common::{Scene, Shard, pictures};
 
 /// The most anonymous memory that a run took, as its manifest tells.
@@ -44,4 +51,64 @@ fn fat_columns_that_are_kept_stay_below_the_ceiling() {
     let scene = Scene::with(&shard);
     let peak = peak_bytes(&scene, &["input.keep = ['notes']", "run.memory = '192MiB'"]);
     assert!(peak <= 192 << 20, "{peak}");
+}
+
+/// A shard of one row group: raw images of 250x400 pixels, noise, in pages of about a MiB.
+fn write_large_row_group(path: &Path, n_rows: u32, compression: Compression) {
+    const IMAGE_BYTES: usize = 250 * 400;
+    let field = Field::new("image", DataType::Binary, false);
+    let schema = Arc::new(Schema::new(vec![field]));
+    let properties = WriterProperties::builder()
+        .set_compression(compression)
+        .set_dictionary_enabled(false)
+        .set_max_row_group_row_count(None)
+        .set_max_row_group_bytes(None)
+        .set_write_batch_size(8)
+        .build();
+    let file = File::create(path).expect("a file");
+    let mut writer =
+        ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties)).expect("a writer");
+    let mut state = 1u64;
+    for _ in 0..n_rows / 10 {
+        let images = (0..10).map(|_| {
+            let mut noise = || {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                // Not quite random, so that compression has something to do.
+                (state >> 60) as u8
+            };
+            (0..IMAGE_BYTES).map(|_| noise()).collect::<Vec<u8>>()
+        });
+        let images: ArrayRef = Arc::new(BinaryArray::from_iter_values(images));
+        let rows = RecordBatch::try_new(Arc::clone(&schema), vec![images]).expect("rows");
+        writer.write(&rows).expect("written");
+    }
+    writer.close().expect("closed");
+}
+
+#[test]
+fn a_row_group_many_times_the_ceiling_is_read_in_pieces() {
+    for compression in [
+        Compression::UNCOMPRESSED,
+        Compression::ZSTD(ZstdLevel::default()),
+        Compression::SNAPPY,
+    ] {
+        let scene = Scene::new();
+        std::fs::create_dir_all(scene.path("data")).expect("a folder");
+        write_large_row_group(&scene.path("data/a.parquet"), 2500, compression);
+        for io in ["mmap", "read"] {
+            let io = format!("run.io = '{io}'");
+            let sets = [
+                io.as_str(),
+                "input.shape = [250, 400]",
+                "patches.stride = 32",
+                "sample.every = 20",
+                "run.memory = '32MiB'",
+            ];
+            let peak = peak_bytes(&scene, &sets);
+            assert!(peak <= 32 << 20, "{compression:?}, {io}: {peak}");
+            std::fs::remove_dir_all(scene.path("out")).expect("removed");
+        }
+    }
 }

@@ -296,6 +296,15 @@ fn memory_rows(plan: &Plan) -> Vec<(String, String)> {
             ),
         ));
     }
+    if memory.pages_bytes > 0 {
+        rows.push(row(
+            "pages",
+            format!(
+                "{} in each of these, for pages that are decompressed or read",
+                bytes(memory.pages_bytes)
+            ),
+        ));
+    }
     rows.push(row(
         "report",
         format!(

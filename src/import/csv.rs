@@ -22,6 +22,8 @@ use crate::shard::detect::LABEL_NAMES;
 
 /// The longest row: more than any image of a sensible size takes, so beyond it a quote was left open.
 pub const MAX_ROW_BYTES: u64 = 16 << 20;
+/// The most columns: images of 1024x1024, a label, and a few to spare.
+pub const MAX_COLUMNS: u64 = (1 << 20) + 16;
 /// The longest label.
 pub const MAX_LABEL_BYTES: usize = 1024;
 /// Rows that are looked at to find the label column.
@@ -549,16 +551,17 @@ impl Coding {
 struct Rows<'a> {
     path: &'a Path,
     reader: ::csv::Reader<Capped>,
-    row_bytes_left: Rc<Cell<u64>>,
+    left: Rc<Cell<Left>>,
     record: ByteRecord,
 }
 
 impl<'a> Rows<'a> {
     fn open(options: &'a Options) -> Result<Rows<'a>> {
-        let row_bytes_left = Rc::new(Cell::new(0));
+        let left = Rc::new(Cell::new(Left::NOTHING));
         let source = Capped {
             source: Source::open(&options.file)?,
-            row_bytes_left: row_bytes_left.clone(),
+            delimiter: options.delimiter,
+            left: left.clone(),
         };
         let reader = ::csv::ReaderBuilder::new()
             .has_headers(false)
@@ -568,18 +571,21 @@ impl<'a> Rows<'a> {
         Ok(Rows {
             path: &options.file,
             reader,
-            row_bytes_left,
+            left,
             record: ByteRecord::new(),
         })
     }
 
     /// Reads the next row, whatever it holds; false at the end.
     fn read(&mut self) -> Result<bool> {
-        self.row_bytes_left.set(MAX_ROW_BYTES);
+        self.left.set(Left::A_ROW);
         match self.reader.read_byte_record(&mut self.record) {
             Ok(more) => Ok(more),
-            Err(_) if self.row_bytes_left.get() == 0 => Err(self.error(format!(
+            Err(_) if self.left.get().bytes == 0 => Err(self.error(format!(
                 "this row goes on for more than {MAX_ROW_BYTES} bytes; is a quote left open?"
+            ))),
+            Err(_) if self.left.get().delimiters == 0 => Err(self.error(format!(
+                "this row has more than {MAX_COLUMNS} columns; larger images are not read from CSV"
             ))),
             Err(e) => Err(match e.into_kind() {
                 ::csv::ErrorKind::Io(source) => read_error(self.path, source),
@@ -663,23 +669,47 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// The file, of which no row may have more than its share of bytes.
+/// What a row may still take.
+#[derive(Clone, Copy)]
+struct Left {
+    bytes: u64,
+    delimiters: u64,
+}
+
+impl Left {
+    const NOTHING: Left = Left {
+        bytes: 0,
+        delimiters: 0,
+    };
+    const A_ROW: Left = Left {
+        bytes: MAX_ROW_BYTES,
+        delimiters: MAX_COLUMNS,
+    };
+}
+
+/// The file, of which no row may have more than its share of bytes and columns.
 struct Capped {
     source: Source,
-    row_bytes_left: Rc<Cell<u64>>,
+    delimiter: u8,
+    left: Rc<Cell<Left>>,
 }
 
 impl Read for Capped {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.row_bytes_left.get();
-        if left == 0 {
+        let left = self.left.get();
+        if left.bytes == 0 || left.delimiters == 0 {
             return Err(io::Error::other("the row is too long"));
         }
         let n = buffer
             .len()
-            .min(usize::try_from(left).unwrap_or(usize::MAX));
+            .min(usize::try_from(left.bytes).unwrap_or(usize::MAX));
         let n = self.source.read(&mut buffer[..n])?;
-        self.row_bytes_left.set(left - n as u64);
+        let read = buffer[..n].iter();
+        let delimiters = read.filter(|&&byte| byte == self.delimiter).count() as u64;
+        self.left.set(Left {
+            bytes: left.bytes - n as u64,
+            delimiters: left.delimiters.saturating_sub(delimiters),
+        });
         Ok(n)
     }
 }

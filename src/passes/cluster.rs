@@ -165,6 +165,7 @@ impl Clusterer<'_> {
                 wanted: input.wanted_image(),
                 every: 1,
                 batch_bytes: self.plan.memory.batch_bytes,
+                pages_bytes: self.plan.memory.pages_bytes,
                 image_bytes: ImageCost::of_featurized,
                 cost: ImageCost {
                     sampling: job.sample,

@@ -19,6 +19,9 @@ use crate::stages::whole::{MAX_VALUES, WholeGather, other_size};
 const PROBED_SHARDS: usize = 16;
 const PROBED_ROWS: usize = 16;
 
+/// Bytes of those rows that are read of a shard, about.
+const PROBED_BYTES: u64 = 1 << 20;
+
 /// Pixels after which no more images are looked at: plans are quick.
 const PROBED_PIXELS: u64 = 1 << 24;
 
@@ -187,8 +190,10 @@ fn probed_shape(job: &Job, input: &InputSet) -> Result<PatchShape> {
     let mut shape: Option<PatchShape> = None;
     let mut n_pixels = 0;
     for info in input.shards.iter().take(PROBED_SHARDS) {
-        let shard = Shard::open(&info.path, job.run.io)?;
-        let mut reader = shard.read_row_group(0, &input.wanted_image(), PROBED_ROWS)?;
+        let shard = Shard::open(&info.path, job.run.io)?.with_max_page_bytes(job.run.memory_bytes);
+        let wanted = input.wanted_image();
+        let rows = shard.rows_within(0, &wanted, PROBED_BYTES, PROBED_ROWS);
+        let mut reader = shard.read_row_group(0, &wanted, rows)?;
         let Some(batch) = reader.next_batch() else {
             continue;
         };

@@ -32,7 +32,8 @@ fn image(plan: &Plan, row: u64) -> Result<Option<ImageExample>> {
     let input = &plan.input;
     let at = input.shards.partition_point(|shard| shard.first_row <= row) - 1;
     let info = &input.shards[at];
-    let shard = Shard::open(&info.path, plan.job.run.io)?;
+    let shard =
+        Shard::open(&info.path, plan.job.run.io)?.with_max_page_bytes(plan.memory.pages_bytes);
     let row_in_file = row - info.first_row;
     let mut wanted = input.wanted_image();
     let label = input.label.as_ref().map(|(name, _)| name.as_str());
@@ -42,7 +43,9 @@ fn image(plan: &Plan, row: u64) -> Result<Option<ImageExample>> {
     };
     let rows = ImageRows::new(&batch, &input.image, &shard.path().into())?;
     let patch = plan.job.preparation.patch;
-    let image = match rows.get(0) {
+    let image = rows.get(0);
+    shard.bytes().check_whole(&info.path)?;
+    let image = match image {
         Ok(image) if image.height >= patch.height && image.width >= patch.width => image,
         _ => return Ok(None),
     };

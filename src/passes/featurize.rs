@@ -41,6 +41,7 @@ pub fn featurize(
             wanted: input.wanted(),
             every: 1,
             batch_bytes: plan.memory.batch_bytes,
+            pages_bytes: plan.memory.pages_bytes,
             image_bytes: ImageCost::of_featurized,
             cost: ImageCost {
                 sampling: job.sample,

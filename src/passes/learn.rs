@@ -127,6 +127,7 @@ fn gather(plan: &Plan, dir: &Path, keeper: &Keeper, watch: Watch<'_>) -> Result<
             wanted: input.wanted_image(),
             every: job.sample.every,
             batch_bytes: plan.memory.batch_bytes,
+            pages_bytes: plan.memory.pages_bytes,
             image_bytes: ImageCost::of_sampled,
             cost: ImageCost {
                 sampling: job.sample,

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::job::{Job, VocabularySource};
 use crate::kernel::nearest::Words;
 use crate::report;
+use crate::shard::page_need::PageNeed;
 use crate::stages::examples;
 use crate::stages::featurize::worker_bytes;
 use crate::stages::kmeans;
@@ -32,6 +33,9 @@ const HASH_BYTES: u64 = 64;
 /// Share of what is free that goes to batches in flight: so much may one large image take.
 const BATCHES_SHARE: u64 = 2;
 
+/// Pages of features files, decompressed, while they are clustered: two of a MiB, and their dictionary.
+const FEATURES_PAGES_BYTES: u64 = 3 << 20;
+
 /// The division.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct MemoryPlan {
@@ -43,6 +47,8 @@ pub struct MemoryPlan {
     pub batches_bytes: u64,
     /// One batch.
     pub batch_bytes: u64,
+    /// Pages that are decompressed, or read, before their rows are in batches; 0 where all are read in place.
+    pub pages_bytes: u64,
     /// The sample, before it goes to a mapped file; 0 without learning.
     pub sample_bytes: u64,
     /// Hashes of the sampled patches; 0 without `sample.max_patches`.
@@ -66,14 +72,16 @@ pub struct MemoryPlan {
 }
 
 /// What a job's inputs and outputs need.
-#[derive(Debug, Clone, Copy)]
-pub struct Needs {
+#[derive(Debug, Clone)]
+pub struct Needs<'a> {
     /// Words.
     pub k: usize,
     /// Sampled patches that there can be, as far as the first image tells.
     pub n_hashes: u64,
     /// Most batches that the pipeline holds.
     pub max_in_flight: usize,
+    /// What reading pages of the inputs takes.
+    pub pages: &'a PageNeed,
     /// Heap bytes of the largest features file while it is written.
     pub sink_bytes: u64,
     /// What the clusterings need, if there are any.
@@ -85,7 +93,7 @@ impl MemoryPlan {
     ///
     /// # Errors
     /// The ceiling is too low for the job.
-    pub fn new(job: &Job, needs: &Needs) -> Result<MemoryPlan> {
+    pub fn new(job: &Job, needs: &Needs<'_>) -> Result<MemoryPlan> {
         let ceiling_bytes = job.run.memory_bytes;
         let (k, patch) = (needs.k, job.preparation.patch);
         let threads = job.run.threads as u64;
@@ -102,6 +110,7 @@ impl MemoryPlan {
             base_bytes: BASE_BYTES,
             batches_bytes: MIN_BATCHES_BYTES,
             batch_bytes: 0,
+            pages_bytes: pages_bytes(needs),
             sample_bytes: if is_learned { MIN_SAMPLE_BYTES } else { 0 },
             hashes_bytes: match job.sample.max_patches {
                 Some(max_patches) if is_learned => {
@@ -124,11 +133,12 @@ impl MemoryPlan {
             .max(plan.cluster_bytes())
             .max(plan.base_bytes + plan.report_bytes);
         if needed > ceiling_bytes {
-            return Err(plan.refusal(needed));
+            return Err(plan.refusal(needed, needs.pages));
         }
         // k-means comes after the batches and may have their room.
-        let sampling = plan.base_bytes + plan.sample_bytes + plan.hashes_bytes;
+        let sampling = plan.base_bytes + plan.pages_bytes + plan.sample_bytes + plan.hashes_bytes;
         let clustering = plan.base_bytes
+            + plan.pages_bytes
             + plan.cluster_sample_bytes
             + plan.cluster_group_bytes.max(plan.cluster_label_bytes);
         let others = plan.featurize_bytes() - MIN_BATCHES_BYTES;
@@ -146,13 +156,17 @@ impl MemoryPlan {
 
     /// Peak while sampling and learning: the sample, and batches and hashes first, k-means afterwards.
     pub fn learn_bytes(&self) -> u64 {
-        let sampling = self.batches_bytes.saturating_add(self.hashes_bytes);
+        let sampling = self
+            .batches_bytes
+            .saturating_add(self.hashes_bytes)
+            .saturating_add(self.pages_bytes);
         (self.base_bytes + self.sample_bytes).saturating_add(sampling.max(self.kmeans_bytes))
     }
 
     /// Peak while featurizing.
     pub fn featurize_bytes(&self) -> u64 {
-        self.base_bytes + self.batches_bytes + self.words_bytes + self.sink_bytes
+        let others = self.base_bytes + self.batches_bytes + self.words_bytes + self.sink_bytes;
+        others.saturating_add(self.pages_bytes)
     }
 
     /// Peak while clustering whole images, 0 without: the sample, and batches first, k-means, then batches again.
@@ -160,13 +174,24 @@ impl MemoryPlan {
         if self.cluster_sample_bytes == 0 {
             return 0;
         }
-        let passes = self.batches_bytes + self.cluster_group_bytes.max(self.cluster_label_bytes);
+        let passes = (self.batches_bytes + self.pages_bytes)
+            .saturating_add(self.cluster_group_bytes.max(self.cluster_label_bytes));
         (self.base_bytes + self.cluster_sample_bytes)
             .saturating_add(passes.max(self.cluster_kmeans_bytes))
     }
 
-    fn refusal(&self, needed: u64) -> Error {
+    fn refusal(&self, needed: u64, pages: &PageNeed) -> Error {
+        let pages_text = match &pages.largest {
+            Some((place, page_bytes)) => format!(
+                "pages of the input, up to {} each in {place}; a file that is written with smaller pages needs less",
+                ByteSize(*page_bytes)
+            ),
+            None => {
+                "pages of the input; files that are written with smaller pages need less".to_owned()
+            }
+        };
         let largest = [
+            (self.pages_bytes, pages_text.as_str()),
             (
                 self.hashes_bytes,
                 "the hashes of sampled patches; a lower sample.max_patches, or none, needs less",
@@ -213,5 +238,12 @@ impl MemoryPlan {
                 ByteSize(bytes)
             ),
         )
+    }
+}
+
+fn pages_bytes(needs: &Needs<'_>) -> u64 {
+    match needs.clusters {
+        Some(_) => needs.pages.heap_bytes.max(FEATURES_PAGES_BYTES),
+        None => needs.pages.heap_bytes,
     }
 }

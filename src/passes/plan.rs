@@ -19,6 +19,9 @@ use super::run_dir;
 /// Rows that are looked at for a first good image.
 const PROBE_ROWS: usize = 16;
 
+/// Bytes of them that are read, about.
+const PROBE_BYTES: u64 = 1 << 20;
+
 /// A job, its inputs, and what follows from both.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -49,7 +52,7 @@ impl Plan {
     /// Inputs that are missing, damaged or do not fit together; a vocabulary whose patches were prepared otherwise; too
     /// little memory.
     pub fn new(job: &Job) -> Result<Plan> {
-        let input = InputSet::open(&job.input, job.run.io)?;
+        let input = InputSet::open(&job.input, job.run.io, job.run.memory_bytes)?;
         run_dir::check_apart(job, &input)?;
         let (k, vocabulary) = match &job.vocabulary {
             VocabularySource::Learn(params) => (params.k, None),
@@ -85,6 +88,7 @@ impl Plan {
             k,
             n_hashes: n_hashes(&input, job, first_image),
             max_in_flight: limits.max_in_flight(),
+            pages: &input.pages,
             sink_bytes: writer_bytes.max().unwrap_or(0),
             clusters: clusters
                 .as_ref()
@@ -165,8 +169,11 @@ fn check_preparation(job: &Job, vocabulary: &Vocabulary) -> Result<()> {
 
 /// Size of the first good image among the first rows.
 fn first_image(input: &InputSet, job: &Job) -> Result<Option<(u32, u32)>> {
-    let shard = Shard::open(&input.shards[0].path, job.run.io)?;
-    let mut reader = shard.read_row_group(0, &input.wanted_image(), PROBE_ROWS)?;
+    let shard =
+        Shard::open(&input.shards[0].path, job.run.io)?.with_max_page_bytes(job.run.memory_bytes);
+    let wanted = input.wanted_image();
+    let rows = shard.rows_within(0, &wanted, PROBE_BYTES, PROBE_ROWS);
+    let mut reader = shard.read_row_group(0, &wanted, rows)?;
     let Some(batch) = reader.next_batch() else {
         return Ok(None);
     };

@@ -12,15 +12,20 @@ use bytes::{Buf, Bytes, buf};
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::reader::{ChunkReader, Length};
 
-use super::map;
-use crate::error::{Error, Result};
+use super::map::{self, Mapping};
+use crate::error::{Error, Place, Result};
 use crate::job::Io;
 
 /// The bytes of one file.
 #[derive(Debug, Clone)]
 pub enum FileBytes {
     /// Mapped into memory.
-    Mapped(Bytes),
+    Mapped {
+        /// All of the file.
+        bytes: Bytes,
+        /// Tells whether they can be believed.
+        mapping: Arc<Mapping>,
+    },
     /// Read piece by piece.
     Read {
         /// The open file.
@@ -31,7 +36,7 @@ pub enum FileBytes {
 }
 
 impl FileBytes {
-    /// Opens a file. `auto` maps regular files and reads everything else.
+    /// Opens a file. `auto` and `mmap` map it; where it cannot be mapped, since it is empty or too many are, it is read.
     pub fn open(path: &Path, io: Io) -> Result<FileBytes> {
         let file = File::open(path).map_err(|source| Error::io(path, "open", source))?;
         let metadata = file
@@ -40,20 +45,64 @@ impl FileBytes {
         if !metadata.is_file() {
             return Err(Error::file(path, "is not a file"));
         }
-        match io {
-            Io::Auto | Io::Mmap => Ok(FileBytes::Mapped(map::map_bytes(path, &file)?)),
-            Io::Read => Ok(FileBytes::Read {
-                file: Arc::new(file),
-                len: metadata.len(),
-            }),
+        if let Io::Auto | Io::Mmap = io
+            && let Some((bytes, mapping)) = map::map_guarded(path, &file)?
+        {
+            return Ok(FileBytes::Mapped { bytes, mapping });
         }
+        Ok(FileBytes::Read {
+            file: Arc::new(file),
+            len: metadata.len(),
+        })
+    }
+
+    /// Whether the file is mapped, so that its bytes take no heap.
+    pub fn is_mapped(&self) -> bool {
+        matches!(self, FileBytes::Mapped { .. })
+    }
+
+    /// Whether zeros were read in place of what the file lost while it was mapped. To be asked after reading, before
+    /// what was read is believed.
+    pub fn is_lost(&self) -> bool {
+        match self {
+            FileBytes::Mapped { mapping, .. } => mapping.is_lost(),
+            FileBytes::Read { .. } => false,
+        }
+    }
+
+    /// Tells damage that was in the file from what became of it since it was opened; `path` is where that was.
+    ///
+    /// # Errors
+    /// The file was cut short, or its disk failed.
+    pub fn check_whole(&self, path: &Path) -> Result<()> {
+        let len = self.len();
+        match path.metadata() {
+            Ok(now) if now.len() < len => Err(cut_short(path, len, now.len())),
+            _ if self.is_lost() => Err(Error::File {
+                place: Place::file(path),
+                message: "could not be read to its end while it was mapped: it was cut short, or its disk failed".to_owned(),
+                help: Some("copy it again; run.io = \"read\" shows what the system says of the disk".to_owned()),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The error of a file that had `len` bytes when it was opened and now has fewer.
+pub fn cut_short(path: &Path, len: u64, now: u64) -> Error {
+    Error::File {
+        place: Place::file(path),
+        message: format!(
+            "was cut short while it was being read: it had {len} bytes, now it has {now}"
+        ),
+        help: Some("copy or make it again, then run the same command again".to_owned()),
     }
 }
 
 impl Length for FileBytes {
     fn len(&self) -> u64 {
         match self {
-            FileBytes::Mapped(bytes) => bytes.len() as u64,
+            FileBytes::Mapped { bytes, .. } => bytes.len() as u64,
             FileBytes::Read { len, .. } => *len,
         }
     }
@@ -64,7 +113,7 @@ impl ChunkReader for FileBytes {
 
     fn get_read(&self, start: u64) -> ParquetResult<FileReader> {
         match self {
-            FileBytes::Mapped(bytes) => {
+            FileBytes::Mapped { bytes, .. } => {
                 let start = checked_range(start, 0, bytes.len() as u64)?.start;
                 Ok(FileReader::Mapped(bytes.slice(start as usize..).reader()))
             }
@@ -80,7 +129,7 @@ impl ChunkReader for FileBytes {
 
     fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
         match self {
-            FileBytes::Mapped(bytes) => {
+            FileBytes::Mapped { bytes, .. } => {
                 let range = checked_range(start, length as u64, bytes.len() as u64)?;
                 Ok(bytes.slice(range.start as usize..range.end as usize))
             }

@@ -29,6 +29,9 @@ const MIN_PIXEL_COLUMNS: usize = 64;
 /// Rows that are looked at for a first value.
 const SNIFF_ROWS: usize = 256;
 
+/// Bytes of them that are read, about.
+const SNIFF_BYTES: u64 = 1 << 20;
+
 /// The column that holds images.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ImageColumn {
@@ -430,7 +433,8 @@ fn first_value(shard: &Shard, field: &Field) -> Result<Option<Vec<u8>>> {
         return Ok(None);
     }
     let wanted = [Wanted::column(field.name())];
-    let mut reader = shard.read_row_group(0, &wanted, SNIFF_ROWS)?;
+    let rows = shard.rows_within(0, &wanted, SNIFF_BYTES, SNIFF_ROWS);
+    let mut reader = shard.read_row_group(0, &wanted, rows)?;
     let Some(batch) = reader.next_batch() else {
         return Ok(None);
     };

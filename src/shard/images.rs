@@ -4,14 +4,13 @@
 //! luma (ITU-R BT.601, Pillow's whole-number formula); alpha is ignored; EXIF orientation is applied; 16-bit values are
 //! divided by 257, so that white is 255 at any depth.
 
-use std::io::Cursor;
-
 use arrow::array::{ArrayRef, AsArray};
 use arrow::record_batch::RecordBatch;
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits, metadata::Orientation};
+use image::DynamicImage;
 
 use super::columns::{BinaryRows, NumberLists, Numbers};
 use super::detect::{ImageColumn, Layout, Shape};
+use super::encoded;
 use super::read::no_panic;
 use crate::error::{Error, Place, Result};
 use crate::kernel::image::{Image, Pixels};
@@ -26,9 +25,6 @@ pub struct ImageSize {
     /// Its pixels.
     pub n_pixels: u64,
 }
-
-/// The most bytes that a decoder may allocate for one image, whatever its header says.
-const MAX_DECODER_BYTES: u64 = 8 << 30;
 
 /// Why an image cannot be used.
 pub type Reason = String;
@@ -92,7 +88,7 @@ impl<'a> ImageRows<'a> {
                 ImageSize::default()
             }
             ImageRows::Encoded(rows, max_pixels) => {
-                no_panic(|| encoded_size(rows.value(row), *max_pixels)).unwrap_or_default()
+                no_panic(|| encoded::size(rows.value(row), *max_pixels)).unwrap_or_default()
             }
             ImageRows::Bytes(rows, _) => raw_size(rows.value(row).len(), 1),
             ImageRows::Lists(rows, _) => raw_size(rows.range(row).len(), size_of::<f32>()),
@@ -235,60 +231,8 @@ fn raw_size(n_values: usize, bytes_per_value: usize) -> ImageSize {
     }
 }
 
-/// What an encoded image takes, from the header alone.
-fn encoded_size(bytes: &[u8], max_pixels: u64) -> Result<ImageSize, Reason> {
-    let decoder = decoder(bytes)?;
-    let (width, height) = decoder.dimensions();
-    let n_pixels = u64::from(width) * u64::from(height);
-    if n_pixels > max_pixels {
-        return Ok(ImageSize::default());
-    }
-    let channels = u64::from(decoder.color_type().channel_count());
-    let decoded_bytes = decoder.total_bytes();
-    // One byte a value stays one byte; deeper values become float32.
-    let grey_bytes = match decoded_bytes == channels * n_pixels {
-        true => n_pixels,
-        false => numbers_bytes(1) * n_pixels,
-    };
-    // The decoder's own working memory, or a turned copy, is at most another image.
-    Ok(ImageSize {
-        decode_bytes: (2 * decoded_bytes).saturating_add(channels * grey_bytes),
-        grey_bytes,
-        n_pixels,
-    })
-}
-
-fn decoder(bytes: &[u8]) -> Result<impl ImageDecoder + '_, Reason> {
-    let mut reader = ImageReader::new(Cursor::new(bytes))
-        .with_guessed_format()
-        .map_err(|error| error.to_string())?;
-    let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(MAX_DECODER_BYTES);
-    reader.limits(limits);
-    if reader.format().is_none() {
-        return Err(if bytes.is_empty() {
-            "the image is empty (0 bytes)".to_owned()
-        } else {
-            "not an image of a known format".to_owned()
-        });
-    }
-    reader
-        .into_decoder()
-        .map_err(|error| format!("cannot be decoded: {error}"))
-}
-
 fn decode(bytes: &[u8], max_pixels: u64) -> Result<Image, Reason> {
-    let mut decoder = decoder(bytes)?;
-    let (width, height) = decoder.dimensions();
-    if u64::from(width) * u64::from(height) > max_pixels {
-        return Err(format!(
-            "{height}x{width} pixels are more than input.max_pixels = {max_pixels}"
-        ));
-    }
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut decoded = DynamicImage::from_decoder(decoder)
-        .map_err(|error| format!("cannot be decoded: {error}"))?;
-    decoded.apply_orientation(orientation);
+    let decoded = encoded::decode(bytes, max_pixels)?;
     if decoded.width() == 0 || decoded.height() == 0 {
         return Err("the image has no pixels".to_owned());
     }

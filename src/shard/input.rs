@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 
+use super::bytes::cut_short;
 use super::detect::{self, ImageColumn};
 use super::features::Layout;
 use super::hugging_face::Features;
+use super::page_need::{PageNeed, PageSurvey};
 use super::read::{Fingerprint, Shard, Wanted};
 use crate::error::{Error, Place, Result};
 use crate::job::{Input, Io};
@@ -25,6 +27,8 @@ pub struct InputSet {
     pub label: Option<(String, String)>,
     /// Label and kept columns, in output order.
     pub side: SchemaRef,
+    /// What reading their pages takes.
+    pub pages: PageNeed,
 }
 
 /// One shard.
@@ -42,17 +46,38 @@ pub struct ShardInfo {
     pub fingerprint: Fingerprint,
     /// What Hugging Face metadata says of its label and kept columns.
     pub features: Features,
-    /// Uncompressed bytes a row of the columns that are read, as the footer has it.
+    /// Decoded bytes a row of the columns that are read, about.
     pub bytes_per_row: u64,
-    /// The same of the label and kept columns alone.
+    /// Uncompressed bytes a row of the label and kept columns alone, as the footer has it.
     pub side_bytes_per_row: u64,
 }
 
+impl ShardInfo {
+    /// An input that changes under a run would give a result that belongs to no input.
+    ///
+    /// # Errors
+    /// The file is not as it was when the job opened it.
+    pub fn check_unchanged(&self) -> Result<()> {
+        let (then, now) = (self.fingerprint, Fingerprint::of(&self.path)?);
+        if now == then {
+            return Ok(());
+        }
+        if now.size_bytes < then.size_bytes {
+            return Err(cut_short(&self.path, then.size_bytes, now.size_bytes));
+        }
+        Err(Error::File {
+            place: Place::file(&self.path),
+            message: "changed while the job was running".to_owned(),
+            help: Some("run the job again once the file is complete".to_owned()),
+        })
+    }
+}
+
 impl InputSet {
-    /// Finds and opens everything that the job's globs match.
-    pub fn open(input: &Input, io: Io) -> Result<InputSet> {
+    /// Finds and opens everything that the job's globs match. Nothing is read that would take more than `memory_bytes`.
+    pub fn open(input: &Input, io: Io, memory_bytes: u64) -> Result<InputSet> {
         let paths = matching_files(&input.files)?;
-        let first = Shard::open(&paths[0], io)?;
+        let first = Shard::open(&paths[0], io)?.with_max_page_bytes(memory_bytes);
         let mut image = detect::image_column(&first, input.image.as_deref(), input.shape)?;
         image.max_pixels = input.max_pixels;
         let label = detect::label_column(&first, input.label.as_deref(), &image)?;
@@ -66,8 +91,11 @@ impl InputSet {
             image,
             label,
             side,
+            pages: PageNeed::default(),
         };
         let names = output_names(&paths);
+        let mut pages = PageSurvey::new(memory_bytes);
+        let wanted = set.wanted();
         let mut first_row = 0;
         for (path, name) in paths.iter().zip(names) {
             let shard = Shard::open(path, io)?;
@@ -75,7 +103,9 @@ impl InputSet {
             let info = set.shard_info(&shard, name, first_row)?;
             first_row += info.n_rows;
             set.shards.push(info);
+            pages.see(&shard, &wanted)?;
         }
+        set.pages = pages.finish();
         Ok(set)
     }
 
@@ -127,13 +157,11 @@ impl InputSet {
                 features.insert(field.name(), feature.clone());
             }
         }
-        let bytes_per_row = |wanted: &[Wanted]| -> u64 {
-            let groups = 0..shard.n_row_groups();
-            let bytes: u64 = groups
-                .map(|group| shard.row_group_bytes(group, wanted))
-                .sum();
-            bytes.div_ceil(n_rows)
+        let bytes_per_row = |bytes: &dyn Fn(usize) -> u64| -> u64 {
+            let groups = (0..shard.n_row_groups()).map(bytes);
+            groups.fold(0, u64::saturating_add).div_ceil(n_rows)
         };
+        let wanted = self.wanted();
         let side: Vec<Wanted> = self
             .side
             .fields()
@@ -147,8 +175,8 @@ impl InputSet {
             first_row,
             fingerprint: Fingerprint::of(shard.path())?,
             features,
-            bytes_per_row: bytes_per_row(&self.wanted()),
-            side_bytes_per_row: bytes_per_row(&side),
+            bytes_per_row: bytes_per_row(&|group| shard.decoded_bytes(group, &wanted)),
+            side_bytes_per_row: bytes_per_row(&|group| shard.row_group_bytes(group, &side)),
         })
     }
 

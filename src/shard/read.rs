@@ -9,15 +9,21 @@ use std::time::UNIX_EPOCH;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
+use bytesize::ByteSize;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
     ParquetRecordBatchReaderBuilder,
 };
-use parquet::file::metadata::{KeyValue, ParquetMetaData};
+use parquet::basic::Type;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{ColumnChunkMetaData, KeyValue};
+use parquet::file::reader::{ChunkReader, Length};
 
 use super::bytes::FileBytes;
+use super::claims::{self, MAGIC, TAIL_BYTES};
 use super::hugging_face::{self, Features};
+use super::pages::PageSizes;
 use crate::error::{Error, Place, Result, panic_message};
 use crate::job::Io;
 
@@ -27,10 +33,25 @@ pub struct Shard {
     path: PathBuf,
     bytes: FileBytes,
     metadata: ArrowReaderMetadata,
+    max_page_bytes: u64,
+}
+
+/// Heap bytes that the pages of a row group may take, where a reader names no other number.
+const MAX_PAGE_BYTES: u64 = 1 << 30;
+
+/// What reading the pages of a row group takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageCost {
+    /// Heap bytes, for all columns together: decompressed pages, read ones, dictionaries.
+    pub heap_bytes: u64,
+    /// Pages, all together.
+    pub n_pages: u64,
+    /// The column that takes most of it, and its largest page or dictionary in bytes.
+    pub largest: (String, u64),
 }
 
 /// What tells one state of an input file from another.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Fingerprint {
     /// Size of the file.
     pub size_bytes: u64,
@@ -79,21 +100,32 @@ impl Shard {
     /// Opens a file and reads its footer.
     pub fn open(path: &Path, io: Io) -> Result<Shard> {
         let bytes = FileBytes::open(path, io)?;
-        if parquet::file::reader::Length::len(&bytes) == 0 {
+        if bytes.len() == 0 {
             return Err(Error::file(
                 path,
                 "is empty (0 bytes), so it is not a Parquet file",
             ));
         }
         check_magic(path, &bytes)?;
-        let metadata = no_panic(|| ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new()))
-            .and_then(|metadata| check_rows(metadata.metadata()).map(|()| metadata))
-            .map_err(|error| damaged_footer(path, error))?;
+        let metadata = no_panic(|| checked_footer(&bytes));
+        // Whatever a file that is being cut short seems to hold, that is what is wrong with it.
+        if metadata.is_err() || bytes.is_lost() {
+            bytes.check_whole(path)?;
+        }
         Ok(Shard {
             path: path.to_owned(),
+            metadata: metadata.map_err(|error| damaged_footer(path, error))?,
             bytes,
-            metadata,
+            max_page_bytes: MAX_PAGE_BYTES,
         })
+    }
+
+    /// The same shard, of which no row group is read whose pages would take more heap bytes than this.
+    pub fn with_max_page_bytes(self, max_page_bytes: u64) -> Shard {
+        Shard {
+            max_page_bytes,
+            ..self
+        }
     }
 
     /// The same shard, which reads the binary values of a column as views: they point into the page, so images in
@@ -142,6 +174,78 @@ impl Shard {
             .iter()
             .map(|&leaf| u64::try_from(columns[leaf].uncompressed_size()).unwrap_or(0))
             .sum()
+    }
+
+    /// Bytes of some columns in a row group once they are decoded, about: values of one size take it however they are
+    /// stored.
+    pub fn decoded_bytes(&self, row_group: usize, wanted: &[Wanted]) -> u64 {
+        let columns = self.metadata.metadata().row_group(row_group).columns();
+        let rows = self.row_group_rows(row_group);
+        let leaves = self.leaves(wanted).into_iter();
+        leaves.fold(0, |sum, leaf| {
+            decoded_bytes(&columns[leaf], rows).saturating_add(sum)
+        })
+    }
+
+    /// Rows of a row group whose columns are decoded to about `bytes`: at least one, at most `max_rows`.
+    pub fn rows_within(
+        &self,
+        row_group: usize,
+        wanted: &[Wanted],
+        bytes: u64,
+        max_rows: usize,
+    ) -> usize {
+        let rows = self.row_group_rows(row_group).max(1);
+        let row_bytes = self.decoded_bytes(row_group, wanted) / rows;
+        let n = bytes / row_bytes.max(1);
+        usize::try_from(n).unwrap_or(usize::MAX).clamp(1, max_rows)
+    }
+
+    /// The most heap bytes that pages of some columns in a row group can take, by what the footer says.
+    pub fn most_page_bytes(&self, row_group: usize, wanted: &[Wanted]) -> u64 {
+        let columns = self.metadata.metadata().row_group(row_group).columns();
+        let leaves = self.leaves(wanted).into_iter();
+        leaves
+            .map(|leaf| PageSizes::most(&columns[leaf], self.bytes.is_mapped()))
+            .fold(0, u64::saturating_add)
+    }
+
+    /// What reading the pages of some columns in a row group takes, by what each page's header says.
+    ///
+    /// # Errors
+    /// A header that cannot be true.
+    pub fn page_cost(&self, row_group: usize, wanted: &[Wanted]) -> Result<PageCost> {
+        let columns = self.metadata.metadata().row_group(row_group).columns();
+        let mut cost = PageCost {
+            heap_bytes: 0,
+            n_pages: 0,
+            largest: (String::new(), 0),
+        };
+        let mut most = 0;
+        for leaf in self.leaves(wanted) {
+            let chunk = &columns[leaf];
+            let column = || chunk.column_path().string();
+            let sizes = no_panic(|| PageSizes::of(&self.bytes, chunk)).map_err(|reason| {
+                let place = Place::file(&self.path).row_group(row_group);
+                self.read_error(place.column(column()), &reason)
+            })?;
+            let heap_bytes = sizes.heap_bytes(chunk.compression(), self.bytes.is_mapped());
+            cost.heap_bytes = cost.heap_bytes.saturating_add(heap_bytes);
+            cost.n_pages += sizes.n_pages;
+            if heap_bytes > most {
+                most = heap_bytes;
+                cost.largest = (column(), sizes.largest_bytes());
+            }
+        }
+        Ok(cost)
+    }
+
+    /// The error of a read that failed, or of what became of the file meanwhile.
+    fn read_error(&self, place: Place, reason: &str) -> Error {
+        match self.bytes.check_whole(&self.path) {
+            Ok(()) => Error::file(place, damaged(&reason)),
+            Err(error) => error,
+        }
     }
 
     /// Key-value metadata of the footer.
@@ -214,6 +318,7 @@ impl Shard {
         batch_rows: usize,
         skipped: usize,
     ) -> Result<RowGroupReader> {
+        self.check_cost(row_group, wanted)?;
         let mask = ProjectionMask::leaves(self.metadata.parquet_schema(), self.leaves(wanted));
         let place = Place::file(&self.path).row_group(row_group);
         let (bytes, metadata) = (self.bytes.clone(), self.metadata.clone());
@@ -225,15 +330,38 @@ impl Shard {
                 .with_offset(skipped)
                 .build()
         })
-        .map_err(|error| Error::file(place.clone(), damaged(&error)))?;
+        .map_err(|error| self.read_error(place.clone(), &error))?;
         Ok(RowGroupReader {
             reader,
+            bytes: self.bytes.clone(),
             place,
             row: (0..row_group)
                 .map(|group| self.row_group_rows(group))
                 .sum::<u64>()
                 + skipped as u64,
         })
+    }
+
+    /// What the Parquet reader would allocate by the word of page headers must be allowed.
+    fn check_cost(&self, row_group: usize, wanted: &[Wanted]) -> Result<()> {
+        let cost = self.page_cost(row_group, wanted)?;
+        let (column, page_bytes) = cost.largest;
+        if cost.heap_bytes > self.max_page_bytes {
+            return Err(Error::File {
+                place: Place::file(&self.path).row_group(row_group).column(column),
+                message: format!(
+                    "a page holds {}, and reading such pages takes {} of memory, where {} are left for it",
+                    ByteSize(page_bytes),
+                    ByteSize(cost.heap_bytes),
+                    ByteSize(self.max_page_bytes),
+                ),
+                help: Some(format!(
+                    "raise run.memory by {}MiB, or write the file with smaller pages",
+                    (cost.heap_bytes - self.max_page_bytes).div_ceil(1 << 20)
+                )),
+            });
+        }
+        Ok(())
     }
 
     /// One row, with only the wanted columns; `None` where the file has no such row. Pages before it are skipped.
@@ -272,6 +400,7 @@ impl Shard {
 #[derive(Debug)]
 pub struct RowGroupReader {
     reader: ParquetRecordBatchReader,
+    bytes: FileBytes,
     place: Place,
     row: u64,
 }
@@ -280,7 +409,14 @@ impl RowGroupReader {
     /// The next record batch, and the row number in the file of its first row.
     pub fn next_batch(&mut self) -> Option<Result<(u64, RecordBatch)>> {
         let row = self.row;
-        match no_panic(|| self.reader.next().transpose()).transpose()? {
+        let batch = no_panic(|| self.reader.next().transpose()).transpose()?;
+        // Zeros in place of lost pages may look like rows, or like any damage.
+        if (batch.is_err() || self.bytes.is_lost())
+            && let Err(error) = self.bytes.check_whole(&self.place.file)
+        {
+            return Some(Err(error));
+        }
+        match batch {
             Ok(batch) => {
                 self.row += batch.num_rows() as u64;
                 Some(Ok((row, batch)))
@@ -290,33 +426,51 @@ impl RowGroupReader {
     }
 }
 
-/// Rows that a file may have: far more than any has, and few enough that sums over files cannot overflow.
-const MAX_ROWS: i64 = 1 << 48;
-
-/// The footer's numbers of rows must be possible and agree, since later they are added up.
-fn check_rows(metadata: &ParquetMetaData) -> Result<(), String> {
-    let promised = metadata.file_metadata().num_rows();
-    let mut n_rows = 0i64;
-    for group in metadata.row_groups() {
-        match n_rows.checked_add(group.num_rows()) {
-            Some(sum) if group.num_rows() >= 0 && sum <= MAX_ROWS => n_rows = sum,
-            _ => return Err(format!("a row group of {} rows", group.num_rows())),
+/// Bytes of a value in a column whose values all have one size.
+fn fixed_bytes(chunk: &ColumnChunkMetaData) -> Option<u64> {
+    match chunk.column_type() {
+        Type::BOOLEAN => Some(1),
+        Type::INT32 | Type::FLOAT => Some(4),
+        Type::INT64 | Type::DOUBLE => Some(8),
+        Type::INT96 => Some(12),
+        Type::FIXED_LEN_BYTE_ARRAY => {
+            Some(u64::try_from(chunk.column_descr().type_length()).unwrap_or(0))
         }
+        Type::BYTE_ARRAY => None,
     }
-    if n_rows == promised {
-        return Ok(());
-    }
-    Err(format!(
-        "it promises {promised} rows, its row groups have {n_rows}"
-    ))
 }
 
-/// What a Parquet file starts and ends with.
-const MAGIC: &[u8] = b"PAR1";
+/// Bytes of the values of a chunk of `rows`, each of which has at least one.
+fn decoded_bytes(chunk: &ColumnChunkMetaData, rows: u64) -> u64 {
+    let bytes = |size: i64| u64::try_from(size).unwrap_or(0);
+    let fixed = fixed_bytes(chunk).unwrap_or(0);
+    // Texts that repeat are stored once; newer writers say what they come to.
+    let texts = bytes(chunk.unencoded_byte_array_data_bytes().unwrap_or(0));
+    bytes(chunk.num_values())
+        .max(rows)
+        .saturating_mul(fixed)
+        .max(texts)
+        .max(bytes(chunk.uncompressed_size()))
+}
+
+/// Reads a footer that was held against the file first.
+fn checked_footer(bytes: &FileBytes) -> Result<ArrowReaderMetadata, String> {
+    let text = |error: ParquetError| error.to_string();
+    let len = bytes.len();
+    let tail = bytes
+        .get_bytes(len.saturating_sub(TAIL_BYTES), TAIL_BYTES as usize)
+        .map_err(text)?;
+    let tail = tail.as_ref().try_into().map_err(|_| "it has no end")?;
+    let range = claims::footer_range(tail, len)?;
+    let footer = bytes.get_read(range.start).map_err(text)?;
+    claims::check_footer(footer, range.end - range.start)?;
+    let metadata = ArrowReaderMetadata::load(bytes, ArrowReaderOptions::new()).map_err(text)?;
+    claims::check_metadata(metadata.metadata(), len)?;
+    Ok(metadata)
+}
 
 /// Tells what was never Parquet from what is not all there, which the Parquet reader calls by one name.
 fn check_magic(path: &Path, bytes: &FileBytes) -> Result<()> {
-    use parquet::file::reader::{ChunkReader, Length};
     let is_magic = |start: u64| {
         bytes
             .get_bytes(start, MAGIC.len())
@@ -435,7 +589,9 @@ mod tests {
             .iter()
             .map(|buffer| buffer.as_ptr().addr());
         let file = match shard.bytes() {
-            FileBytes::Mapped(bytes) => bytes.as_ptr().addr()..bytes.as_ptr().addr() + bytes.len(),
+            FileBytes::Mapped { bytes, .. } => {
+                bytes.as_ptr().addr()..bytes.as_ptr().addr() + bytes.len()
+            }
             FileBytes::Read { .. } => 0..0,
         };
         (addresses.collect(), file)

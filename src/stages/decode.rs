@@ -54,6 +54,7 @@ pub fn decode(batch: RowBatch, input: &InputSet, params: DecodeParams) -> Result
             .get(row)
             .and_then(|image| large_enough(image, params.patch));
         if let (Err(reason), OnBadImage::Fail) = (&image, params.on_bad_image) {
+            batch.check_whole(input)?;
             return Err(bad_image(
                 batch.place(input, row),
                 &input.image.name(),
@@ -63,6 +64,8 @@ pub fn decode(batch: RowBatch, input: &InputSet, params: DecodeParams) -> Result
         images.push((row, image));
     }
     drop(rows);
+    // Images may lie in the mapped file itself until here; what it has lost reads as zeros.
+    batch.check_whole(input)?;
     Ok(ImageBatch {
         shard: batch.shard,
         row_in_file: batch.row_in_file,

@@ -74,6 +74,7 @@ impl<'a> Sink<'a> {
             self.open = Some(open);
             return Ok(());
         }
+        self.input.shards[open.shard].check_unchanged()?;
         let written = open.writer.finish()?;
         let bad_list = match open.bad_list {
             Some(list) => Some(ManifestOutput {

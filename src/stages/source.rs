@@ -10,14 +10,15 @@ use arrow::record_batch::RecordBatch;
 use crate::error::{Error, Place, Result};
 use crate::flow::Offer;
 use crate::job::{Io, Sampling};
+use crate::shard::bytes::FileBytes;
 use crate::shard::images::{ImageRows, ImageSize};
 use crate::shard::input::{InputSet, ShardInfo};
-use crate::shard::read::{Fingerprint, RowGroupReader, Shard, Wanted};
+use crate::shard::read::{RowGroupReader, Shard, Wanted};
 
 use super::sample::sample_bytes;
 
 /// Rows of a row group that are read at once, at most.
-const MAX_READ_ROWS: u64 = 8192;
+const MAX_READ_ROWS: usize = 8192;
 
 /// Some rows of one row group.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub struct RowBatch {
     pub row: u64,
     /// The wanted columns.
     pub rows: RecordBatch,
+    /// The file, which images may still lie in.
+    pub bytes: FileBytes,
 }
 
 impl RowBatch {
@@ -40,6 +43,16 @@ impl RowBatch {
         Place::file(&input.shards[self.shard].path)
             .row_group(self.row_group)
             .row(self.row_in_file + row as u64)
+    }
+
+    /// What was made of the rows can be believed: the file is still whole. To be asked once they are decoded.
+    pub fn check_whole(&self, input: &InputSet) -> Result<()> {
+        let info = &input.shards[self.shard];
+        info.check_unchanged()?;
+        match self.bytes.is_lost() {
+            true => self.bytes.check_whole(&info.path),
+            false => Ok(()),
+        }
     }
 }
 
@@ -54,6 +67,8 @@ pub struct SourceParams {
     pub every: u64,
     /// Bytes of a batch, all its forms together.
     pub batch_bytes: u64,
+    /// Heap bytes that pages may take.
+    pub pages_bytes: u64,
     /// The most heap bytes that an image of a size, and what later stages make of it, take.
     pub image_bytes: fn(&ImageCost, ImageSize) -> u64,
     /// What that depends on.
@@ -146,10 +161,12 @@ impl<'a> Source<'a> {
                     self.open = None;
                     continue;
                 }
-                let rows = read_rows(&open.shard, open.next_row_group, &self.params);
-                let reader =
-                    open.shard
-                        .read_row_group(open.next_row_group, &self.params.wanted, rows)?;
+                let (group, wanted) = (open.next_row_group, &self.params.wanted);
+                let max_bytes = self.params.batch_bytes;
+                let rows = open
+                    .shard
+                    .rows_within(group, wanted, max_bytes, MAX_READ_ROWS);
+                let reader = open.shard.read_row_group(group, wanted, rows)?;
                 open.reader = Some(reader);
                 open.next_row_group += 1;
                 continue;
@@ -165,6 +182,7 @@ impl<'a> Source<'a> {
                         row_in_file,
                         row: self.input.shards[open.index].first_row + row_in_file,
                         rows,
+                        bytes: open.shard.bytes().clone(),
                     };
                     self.cut = cut(batch, self.input, &self.params)?;
                 }
@@ -174,8 +192,9 @@ impl<'a> Source<'a> {
 
     fn open_shard(&self, index: usize) -> Result<OpenShard> {
         let info = &self.input.shards[index];
-        check_unchanged(info)?;
-        let mut shard = Shard::open(&info.path, self.params.io)?;
+        info.check_unchanged()?;
+        let mut shard =
+            Shard::open(&info.path, self.params.io)?.with_max_page_bytes(self.params.pages_bytes);
         // A kept column is carried to the output as it is, so it is not read as views.
         if let [image] = self.input.image.columns.as_slice()
             && self.input.side.field_with_name(image).is_err()
@@ -194,7 +213,7 @@ impl<'a> Source<'a> {
 
 /// All rows that the footer promised must have come, and from the file that was opened.
 fn check_complete(info: &ShardInfo, n_rows: u64) -> Result<()> {
-    check_unchanged(info)?;
+    info.check_unchanged()?;
     if n_rows == info.n_rows {
         return Ok(());
     }
@@ -205,25 +224,6 @@ fn check_complete(info: &ShardInfo, n_rows: u64) -> Result<()> {
             info.n_rows
         ),
     ))
-}
-
-/// An input that changes under a run would give a result that belongs to no input.
-fn check_unchanged(info: &ShardInfo) -> Result<()> {
-    if Fingerprint::of(&info.path)? == info.fingerprint {
-        return Ok(());
-    }
-    Err(Error::File {
-        place: Place::file(&info.path),
-        message: "changed while the job was running".to_owned(),
-        help: Some("run the job again once the file is complete".to_owned()),
-    })
-}
-
-/// How many rows to read at once, so that their encoded bytes are about a batch.
-fn read_rows(shard: &Shard, row_group: usize, params: &SourceParams) -> usize {
-    let rows = shard.row_group_rows(row_group).max(1);
-    let bytes_per_row = shard.row_group_bytes(row_group, &params.wanted) / rows;
-    (params.batch_bytes / bytes_per_row.max(1)).clamp(1, MAX_READ_ROWS) as usize
 }
 
 /// Cuts rows into batches of at most `batch_bytes` each, or of one row.
@@ -270,6 +270,7 @@ fn offer(
             row_in_file: batch.row_in_file + rows.start as u64,
             row: batch.row + rows.start as u64,
             rows: batch.rows.slice(rows.start, rows.len()),
+            bytes: batch.bytes.clone(),
             ..*batch
         },
     }
