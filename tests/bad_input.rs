@@ -772,6 +772,25 @@ fn the_output_of_another_job_is_not_written_over() {
 }
 
 #[test]
+fn an_input_with_another_footer_is_another_one_even_of_the_same_size_and_time() {
+    let scene = Scene::with(&good());
+    scene.run(&[]).ok();
+    let input = scene.path("data/a.parquet");
+    let time = fs::metadata(&input).unwrap().modified().unwrap();
+    // The name of whoever wrote it stands in the footer, and nowhere else.
+    let mut bytes = fs::read(&input).unwrap();
+    let writer = bytes
+        .windows(7)
+        .rposition(|name| name == b"parquet")
+        .unwrap();
+    bytes[writer] = b'q';
+    fs::write(&input, bytes).unwrap();
+    fs::File::open(&input).unwrap().set_modified(time).unwrap();
+    let said = failed(&scene, 4, &[]);
+    assert!(said.contains("inputs that have changed since"), "{said}");
+}
+
+#[test]
 fn the_output_of_other_inputs_is_not_written_over() {
     let scene = Scene::with(&good());
     scene.run(&[]).ok();

@@ -44,6 +44,8 @@ pub struct ShardInfo {
     pub first_row: u64,
     /// Its size and time when it was opened.
     pub fingerprint: Fingerprint,
+    /// BLAKE3 of its footer, in hex.
+    pub footer_blake3: String,
     /// What Hugging Face metadata says of its label and kept columns.
     pub features: Features,
     /// Decoded bytes a row of the columns that are read, about.
@@ -174,6 +176,7 @@ impl InputSet {
             n_rows,
             first_row,
             fingerprint: Fingerprint::of(shard.path())?,
+            footer_blake3: shard.footer_blake3()?,
             features,
             bytes_per_row: bytes_per_row(&|group| shard.decoded_bytes(group, &wanted)),
             side_bytes_per_row: bytes_per_row(&|group| shard.row_group_bytes(group, &side)),

@@ -72,6 +72,9 @@ pub struct InputState {
     /// Its size and time.
     #[serde(flatten)]
     pub fingerprint: Fingerprint,
+    /// BLAKE3 of its footer, in hex.
+    #[serde(default)]
+    pub footer_blake3: String,
 }
 
 /// A features file that was written.

@@ -2,6 +2,7 @@
 //!
 //! Nothing here holds more than the record batch it hands out; how many rows that has is the caller's choice.
 
+use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, KeyValue};
 use parquet::file::reader::{ChunkReader, Length};
 
-use super::bytes::FileBytes;
+use super::bytes::{FileBytes, FileReader};
 use super::claims::{self, MAGIC, TAIL_BYTES};
 use super::hugging_face::{self, Features};
 use super::pages::PageSizes;
@@ -138,6 +139,19 @@ impl Shard {
             // A type that cannot be read as views is read as it is.
             Err(_) => self,
         }
+    }
+
+    /// BLAKE3 of the footer, in hex: an input that is written anew has another one, whatever its size and time.
+    pub fn footer_blake3(&self) -> Result<String> {
+        let hash = footer(&self.bytes).and_then(|(footer, footer_bytes)| {
+            let mut hasher = blake3::Hasher::new();
+            hasher
+                .update_reader(footer.take(footer_bytes))
+                .map_err(|e| e.to_string())?;
+            Ok(hasher.finalize().to_hex().to_string())
+        });
+        self.bytes.check_whole(&self.path)?;
+        hash.map_err(|error| damaged_footer(&self.path, error))
     }
 
     /// The file.
@@ -455,6 +469,16 @@ fn decoded_bytes(chunk: &ColumnChunkMetaData, rows: u64) -> u64 {
 
 /// Reads a footer that was held against the file first.
 fn checked_footer(bytes: &FileBytes) -> Result<ArrowReaderMetadata, String> {
+    let (footer, footer_bytes) = footer(bytes)?;
+    claims::check_footer(footer, footer_bytes)?;
+    let metadata = ArrowReaderMetadata::load(bytes, ArrowReaderOptions::new());
+    let metadata = metadata.map_err(|error| error.to_string())?;
+    claims::check_metadata(metadata.metadata(), bytes.len())?;
+    Ok(metadata)
+}
+
+/// A footer that nobody has looked at, and how long it is.
+fn footer(bytes: &FileBytes) -> Result<(FileReader, u64), String> {
     let text = |error: ParquetError| error.to_string();
     let len = bytes.len();
     let tail = bytes
@@ -463,10 +487,7 @@ fn checked_footer(bytes: &FileBytes) -> Result<ArrowReaderMetadata, String> {
     let tail = tail.as_ref().try_into().map_err(|_| "it has no end")?;
     let range = claims::footer_range(tail, len)?;
     let footer = bytes.get_read(range.start).map_err(text)?;
-    claims::check_footer(footer, range.end - range.start)?;
-    let metadata = ArrowReaderMetadata::load(bytes, ArrowReaderOptions::new()).map_err(text)?;
-    claims::check_metadata(metadata.metadata(), len)?;
-    Ok(metadata)
+    Ok((footer, range.end - range.start))
 }
 
 /// Tells what was never Parquet from what is not all there, which the Parquet reader calls by one name.
