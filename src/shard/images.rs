@@ -140,10 +140,6 @@ fn first<'a>(batch: &'a RecordBatch, column: &ImageColumn) -> Option<&'a ArrayRe
     batch.column_by_name(column.columns.first()?)
 }
 
-fn numbers_bytes(n: usize) -> u64 {
-    (n * size_of::<f32>()) as u64
-}
-
 /// The shape of a raw image of `n_values`, which must have just so many.
 fn shape_of(shape: Option<Shape>, n_values: usize) -> Result<Shape, Reason> {
     match shape.or_else(|| Shape::square(n_values)) {

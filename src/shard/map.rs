@@ -5,6 +5,7 @@
 //! part reads as zeros, and [`Mapping::is_lost`] tells. Other changes in place are noticed by size and time alone.
 
 pub mod guard;
+pub mod heap;
 
 use std::fs::File;
 use std::path::Path;

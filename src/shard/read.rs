@@ -24,6 +24,7 @@ use parquet::file::reader::{ChunkReader, Length};
 use super::bytes::{FileBytes, FileReader};
 use super::claims::{self, MAGIC, TAIL_BYTES};
 use super::hugging_face::{self, Features};
+use super::map::heap;
 use super::pages::PageSizes;
 use crate::error::{Error, Place, Result, panic_message};
 use crate::job::Io;
@@ -359,6 +360,7 @@ impl Shard {
     /// What the Parquet reader would allocate by the word of page headers must be allowed.
     fn check_cost(&self, row_group: usize, wanted: &[Wanted]) -> Result<()> {
         let cost = self.page_cost(row_group, wanted)?;
+        heap::expect_pages(cost.heap_bytes);
         let (column, page_bytes) = cost.largest;
         if cost.heap_bytes > self.max_page_bytes {
             return Err(Error::File {
