@@ -17,6 +17,7 @@ use cli::style::Style;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    process::survive_file_limits();
     let Err(error) = process::guarded(|| run(&cli)) else {
         return ExitCode::SUCCESS;
     };
