@@ -14,6 +14,7 @@ pub mod features;
 pub mod hugging_face;
 pub mod images;
 pub mod input;
+pub mod journal;
 pub mod labels;
 pub mod manifest;
 pub mod map;
