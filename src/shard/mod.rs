@@ -26,3 +26,4 @@ pub mod timeline;
 pub mod vectors;
 pub mod vocabulary;
 pub mod whole;
+pub mod written;
