@@ -279,6 +279,12 @@ fn io_help(action: &str, source: &std::io::Error) -> &'static str {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
             "\n  help: free some space and run the same command again; finished files are kept"
         }
+        ErrorKind::FileTooLarge => {
+            "\n  help: raise the limit on file sizes (ulimit -f) and run the same command again; finished files are kept"
+        }
+        ErrorKind::NotFound if !reads => {
+            "\n  help: the folder is gone; was it removed meanwhile? Running the same command again makes it anew"
+        }
         ErrorKind::PermissionDenied if reads => "\n  help: make it readable for you",
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
             "\n  help: choose another place for the output, or make this one writable"

@@ -17,6 +17,7 @@ use cli::style::Style;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    process::survive_file_limits();
     let Err(error) = process::guarded(|| run(&cli)) else {
         return ExitCode::SUCCESS;
     };
@@ -60,6 +61,7 @@ fn run(cli: &Cli) -> Result<()> {
         Command::Inspect(args) => cli::inspect::inspect(args, global),
         Command::Evaluate(args) => cli::evaluate::evaluate(args, global),
         Command::Report(args) => cli::report::report(args, global),
+        Command::Verify(args) => cli::verify::verify(args, global),
         Command::Import(args) => cli::import::import(args, global),
         Command::Completions(args) => print(args::completions(args.shell)),
         Command::Man(args) => write_manual(args),

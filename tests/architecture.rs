@@ -50,7 +50,7 @@ const PACKAGES: [(&str, &[&str]); 17] = [
     ("toml", &["job/"]),
     ("clap", &["cli/", "main.rs"]),
     ("indicatif", &["cli/"]),
-    ("ctrlc", &["cli/process.rs"]),
+    ("signal_hook", &["cli/process.rs"]),
     ("rand_xoshiro", &["kernel/rng.rs"]),
     ("postcard", &["shard/checkpoint.rs"]),
 ];

@@ -1160,7 +1160,9 @@ fn stopped_at(scene: &Scene, event: &str, signal: &str) -> (Option<i32>, String)
     let status = child.wait().unwrap();
     let mut stderr = Vec::new();
     child.stderr.unwrap().read_to_end(&mut stderr).unwrap();
-    (status.code(), scene.without_dir(&stderr))
+    let program = assert_cmd::cargo::cargo_bin!("bovw").display().to_string();
+    let stderr = scene.without_dir(&stderr).replace(&program, "bovw");
+    (status.code(), stderr)
 }
 
 #[test]
@@ -1176,7 +1178,7 @@ fn an_interrupted_run_goes_on_to_the_same_bytes() {
     assert_eq!(code, Some(130), "{stderr}");
     assert_snapshot!(stderr, @r#"
     stopping; once more to stop at once
-    interrupted; continue with: bovw run DIR/job.toml --set 'run.memory = '\''48MiB'\''' --set 'vocabulary.k = 64' --set 'vocabulary.algorithm = '\''lloyd'\''' --set 'vocabulary.max_iter = 40' --set 'vocabulary.tol = 0.0' --set 'sample.per_image = 100'
+    interrupted; continue with: bovw run DIR/job.toml --set 'run.memory = '\''48MiB'\''' --set 'vocabulary.k = 64' --set 'vocabulary.algorithm = '\''lloyd'\''' --set 'vocabulary.max_iter = 40' --set 'vocabulary.tol = 0.0' --set 'sample.per_image = 100' --json --progress none
     "#);
     assert_no_temporary_files(&scene);
     assert!(scene.results("out").is_empty());

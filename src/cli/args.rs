@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bovw::import::csv::LabelColumn;
 use bovw::job::Overrides;
+use bovw::passes::verify::DEFAULT_SAMPLE;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -57,6 +58,15 @@ const REPORT_EXAMPLES: &str = "\
 Examples:
   bovw report out/digits
   bovw report out/digits --json";
+
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  bovw verify out/digits
+  bovw verify out/digits --sample 1000 --json
+
+Hashes, rows, footers and sums of all files are checked; vectors and clusters
+of a sample of the images are computed again by brute force. Exit status 1 says
+that something is wrong.";
 
 const IDX_EXAMPLES: &str = "\
 Examples:
@@ -163,6 +173,9 @@ pub(crate) enum Command {
     /// Draw the pictures and the report of a finished run again
     #[command(after_help = REPORT_EXAMPLES)]
     Report(ReportArgs),
+    /// Check that a finished run's files are whole and right
+    #[command(after_help = VERIFY_EXAMPLES)]
+    Verify(VerifyArgs),
     /// Make shards of the images you have
     #[command(subcommand)]
     Import(Import),
@@ -222,6 +235,17 @@ pub(crate) struct ReportArgs {
     /// The directory of a finished run
     #[arg(value_name = "DIR")]
     pub(crate) dir: PathBuf,
+}
+
+/// Of `verify`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct VerifyArgs {
+    /// The directory of a finished run
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Images whose vectors and clusters are computed again
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_SAMPLE)]
+    pub(crate) sample: u64,
 }
 
 /// What `import` reads.

@@ -2,27 +2,67 @@
 
 use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread;
 
 use bovw::passes::progress::ProcessMemory;
 use bovw::{Error, Result};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::flag;
+use signal_hook::iterator::Signals;
 
 /// Set once the user asks the command to stop.
 pub(crate) static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
+/// Exit status of a command that was told to stop at once.
+const STOPPED: i32 = 130;
+
 /// The largest anonymous memory that [`memory`] has seen.
 static PEAK_ANONYMOUS_BYTES: AtomicU64 = AtomicU64::new(0);
 
-/// First SIGINT, SIGTERM or SIGHUP: finish what is in flight and stop. Second: stop now; finished files are whole anyway.
+/// First SIGINT, SIGTERM or SIGHUP: finish what is in flight and stop. Second: stop now, whatever the process is busy
+/// with; finished files are whole anyway. Signals that the process was started to ignore, as `nohup` does, stay ignored.
 pub(crate) fn handle_signals() {
-    let handler = || {
-        if INTERRUPTED.swap(true, Relaxed) {
-            std::process::exit(130);
-        }
-        super::output::note("stopping; once more to stop at once");
+    let ignored = ignored_signals();
+    let signals = [SIGINT, SIGTERM, SIGHUP];
+    let signals = signals
+        .into_iter()
+        .filter(|signal| ignored >> (signal - 1) & 1 == 0);
+    let signals: Vec<i32> = signals.collect();
+    let is_second = Arc::new(AtomicBool::new(false));
+    for &signal in &signals {
+        // In this order, so that only a signal after the first finds the flag set. A system that has no handlers to
+        // give leaves the signals as they are: they end the process.
+        let _ = flag::register_conditional_shutdown(signal, STOPPED, Arc::clone(&is_second));
+        let _ = flag::register(signal, Arc::clone(&is_second));
+    }
+    let Ok(mut signals) = Signals::new(&signals) else {
+        return;
     };
-    // A process that already has a handler, as a test runner's might, keeps it.
-    let _ = ctrlc::set_handler(handler);
+    let listen = move || {
+        if signals.forever().next().is_some() {
+            INTERRUPTED.store(true, Relaxed);
+            super::output::note("stopping; once more to stop at once");
+        }
+    };
+    // The thread ends with the process.
+    let _ = thread::Builder::new()
+        .name("bovw-signals".to_owned())
+        .spawn(listen);
+}
+
+/// Lets a write beyond the limit on file sizes (`ulimit -f`) fail like one on a full disk, instead of ending the process.
+pub(crate) fn survive_file_limits() {
+    let _ = flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
+}
+
+/// The signals that the process ignores, signal 1 in the lowest bit; none where the system does not say.
+fn ignored_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0)
 }
 
 thread_local! {

@@ -86,6 +86,9 @@ fn stages(progress: &Progress, phase: Phase) -> Vec<&StageStats> {
         Phase::Gathering => progress.whole.stages.iter().collect(),
         Phase::Grouping => vec![&progress.clusters],
         Phase::Labelling => progress.label.stages.iter().collect(),
+        Phase::Hashing => vec![&progress.hash],
+        Phase::Adding => vec![&progress.rows],
+        Phase::Recounting => vec![&progress.recount],
     }
 }
 
@@ -227,12 +230,10 @@ impl Plain {
             .collect();
         let detail = match phase {
             Phase::Clustering | Phase::Grouping => progress.note(),
+            Phase::Hashing | Phase::Adding | Phase::Recounting => words(&pace(last, self.start)),
             _ => format!(
                 "{}; waiting before {}",
-                pace(last, self.start)
-                    .split_whitespace()
-                    .collect::<Vec<_>>()
-                    .join(" "),
+                words(&pace(last, self.start)),
                 channels.join(", ")
             ),
         };
@@ -244,6 +245,11 @@ impl Plain {
             last.unit
         ));
     }
+}
+
+/// The words of a text that was set in columns.
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! `bovw run`: runs a job, tells what happens, and sums up what was made.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use bovw::job::Job;
@@ -10,6 +11,7 @@ use bovw::shard::manifest::{
     BAD_IMAGES_DIR, CLUSTERS_DIR, ClusterEntry, FEATURES_DIR, Manifest, VOCABULARY_FILE,
 };
 use bovw::{Error, Result};
+use clap::ValueEnum;
 use serde_json::json;
 
 use super::args::{GlobalArgs, RunArgs};
@@ -40,11 +42,12 @@ pub(crate) fn run(args: &RunArgs, global: &GlobalArgs) -> Result<()> {
     match result {
         Ok(outcome) => tell(&job, &outcome, args, global),
         Err(Error::Interrupted) => {
+            let command = resume_command(args, global);
+            if global.json {
+                let _ = print_json(&json!({"event": "interrupted", "continue_with": command}));
+            }
             if !global.quiet {
-                note(&format!(
-                    "interrupted; continue with: {}",
-                    resume_command(args, global)
-                ));
+                note(&format!("interrupted; continue with: {command}"));
             }
             Err(Error::Interrupted)
         }
@@ -265,9 +268,14 @@ fn pace(manifest: &Manifest) -> String {
     format!(" ({} images a second)", count(rate as u64))
 }
 
-/// The command that continues this run, as it can be typed.
+/// The command that continues this run, as it can be typed in the same folder: the program as it was called, and all that
+/// was said to it but `--fresh`.
 fn resume_command(args: &RunArgs, global: &GlobalArgs) -> String {
-    let mut command = format!("bovw run {}", quoted(&args.job.job.display().to_string()));
+    let program = std::env::args_os().next();
+    let program = program.map_or("bovw".to_owned(), |program| {
+        quoted_path(Path::new(&program))
+    });
+    let mut command = format!("{program} run {}", quoted_path(&args.job.job));
     for set in &args.job.sets {
         command.push_str(&format!(" --set {}", quoted(set)));
     }
@@ -277,7 +285,34 @@ fn resume_command(args: &RunArgs, global: &GlobalArgs) -> String {
     if let Some(threads) = global.threads {
         command.push_str(&format!(" --threads {threads}"));
     }
+    for (is_given, flag) in [(global.json, "json"), (global.quiet, "quiet")] {
+        if is_given {
+            command.push_str(&format!(" --{flag}"));
+        }
+    }
+    let choices = [
+        ("progress", global.progress.to_possible_value()),
+        ("color", global.color.to_possible_value()),
+    ];
+    for (flag, choice) in choices {
+        if let Some(choice) = choice.filter(|choice| choice.get_name() != "auto") {
+            command.push_str(&format!(" --{flag} {}", choice.get_name()));
+        }
+    }
     command
+}
+
+/// A path as a shell takes it. One that starts like an option is kept from being one; bytes that are no UTF-8 are escaped.
+fn quoted_path(path: &Path) -> String {
+    let bytes = path.as_os_str().as_bytes();
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        let escaped = bytes.iter().map(|byte| format!("\\x{byte:02x}"));
+        return format!("$'{}'", escaped.collect::<String>());
+    };
+    match text.strip_prefix('-') {
+        Some(_) => quoted(&format!("./{text}")),
+        None => quoted(text),
+    }
 }
 
 /// An argument as a shell takes it.
@@ -295,15 +330,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_that_continues_a_run_gives_it_the_same_memory_and_threads() {
+    fn the_command_that_continues_a_run_says_all_that_was_said_but_fresh() {
         use super::super::args::{Cli, Command};
         use clap::Parser;
-        let typed = "bovw run a.toml --set run.seed=1 --memory 4GiB --threads 2";
-        let cli = Cli::parse_from(typed.split(' '));
+        let typed = "run a.toml --set run.seed=1 --memory 4GiB --threads 2 --json --quiet --progress none --color never";
+        let cli = Cli::parse_from(format!("bovw {typed} --fresh").split(' '));
         let Command::Run(args) = &cli.command else {
             panic!("{cli:?}");
         };
-        assert_eq!(resume_command(args, &cli.global), typed);
+        let command = resume_command(args, &cli.global);
+        assert!(command.ends_with(&format!(" {typed}")), "{command}");
     }
 
     #[test]
@@ -311,5 +347,11 @@ mod tests {
         assert_eq!(quoted("a/b.toml"), "a/b.toml");
         assert_eq!(quoted("my job.toml"), "'my job.toml'");
         assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted_path(Path::new("-job.toml")), "./-job.toml");
+        let strange = std::ffi::OsStr::from_bytes(b"\xff'.toml");
+        assert_eq!(
+            quoted_path(Path::new(strange)),
+            r"$'\xff\x27\x2e\x74\x6f\x6d\x6c'"
+        );
     }
 }

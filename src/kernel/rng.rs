@@ -26,6 +26,8 @@ pub enum Purpose {
     ExamplePatches,
     /// Images that are kept to be looked at; the index is 0.
     ExampleImages,
+    /// Images whose vectors are recounted by `bovw verify`; the index is the image's place among those drawn.
+    RecountedImages,
 }
 
 /// A stream of random numbers.

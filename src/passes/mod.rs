@@ -16,3 +16,4 @@ pub mod report;
 pub mod run;
 pub mod run_dir;
 mod timeline;
+pub mod verify;

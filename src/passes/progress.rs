@@ -21,6 +21,12 @@ pub struct Progress {
     pub clusters: StageStats,
     /// Stages of the labelling passes, one for each clustering.
     pub label: Stats,
+    /// Bytes of files that are verified.
+    pub hash: StageStats,
+    /// Rows that are verified to add up.
+    pub rows: StageStats,
+    /// Images that are recounted.
+    pub recount: StageStats,
     note: Mutex<String>,
     now_bytes: AtomicU64,
     peak_anonymous_bytes: AtomicU64,
@@ -56,6 +62,12 @@ pub enum Phase {
     Grouping,
     /// Writing clusters.
     Labelling,
+    /// Verifying files.
+    Hashing,
+    /// Verifying that rows add up.
+    Adding,
+    /// Recounting images.
+    Recounting,
     /// Done.
     Done,
 }
@@ -70,6 +82,9 @@ impl Default for Progress {
             whole: Stats::new(["source", "decode", "whole", "gather"]),
             clusters: StageStats::new("clusters", "restarts"),
             label: Stats::new(["rows", "label", "measure", "sink"]),
+            hash: StageStats::new("files", "bytes"),
+            rows: StageStats::new("counts", "rows"),
+            recount: StageStats::new("recount", "images"),
             note: Mutex::default(),
             now_bytes: AtomicU64::new(0),
             peak_anonymous_bytes: AtomicU64::new(0),
@@ -89,6 +104,9 @@ impl Progress {
             4 => Phase::Gathering,
             5 => Phase::Grouping,
             6 => Phase::Labelling,
+            7 => Phase::Hashing,
+            8 => Phase::Adding,
+            9 => Phase::Recounting,
             _ => Phase::Done,
         }
     }

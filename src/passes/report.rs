@@ -20,7 +20,8 @@ pub fn draw(dir: &Path) -> Result<Drawn> {
     report::draw(dir)
 }
 
-fn no_run(dir: &Path) -> Error {
+/// Why `dir` holds no finished run.
+pub(super) fn no_run(dir: &Path) -> Error {
     let (message, help) = if !dir.is_dir() {
         ("is no folder", "name the output.dir of a finished run")
     } else if dir.join(STATE_FILE).is_file() {

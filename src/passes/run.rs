@@ -10,6 +10,7 @@ use crate::job::{Job, MaxBad, VocabularySource, resolved};
 use crate::kernel::vocabulary::Vocabulary;
 use crate::report::{self, Drawn, REPORT_FILE};
 use crate::shard::examples::write_patches;
+use crate::shard::journal::Journal;
 use crate::shard::manifest::{
     BAD_IMAGES_DIR, Columns, Counts, FORMAT, FeaturesFile, InputCounts, Manifest, ManifestBadImage,
     ManifestInput, ManifestOutput, State, Tally, VOCABULARY_FILE,
@@ -202,6 +203,7 @@ fn write_features(
         .collect();
     let job = resolved::identity_json(&plan.job);
     let mut last_write = Instant::now();
+    let mut journal = Journal::open(dir.path(), state)?;
     let vocabulary_blake3 = state.vocabulary.as_ref().map(|file| file.blake3.clone());
     let provenance = |shard: usize| {
         let input = &plan.input.shards[shard];
@@ -221,8 +223,9 @@ fn write_features(
             rows: file.rows,
             bad_images: file.n_bad,
         });
+        journal.add(shard, &file)?;
         state.features.insert(shard, file);
-        // What a killed run has not noted is only made again, so many small shards need not each wait for the disk.
+        // The journal has it, so many small shards need not each wait for the disk.
         if last_write.elapsed() < STATE_EVERY {
             return Ok(());
         }

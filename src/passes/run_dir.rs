@@ -10,6 +10,7 @@ use crate::job::{Clustering, Io, Job, VocabularySource, resolved};
 use crate::report;
 use crate::shard::examples::{PATCHES_FILE, PICTURES_DIR};
 use crate::shard::input::InputSet;
+use crate::shard::journal::{self, JOURNAL_FILE};
 use crate::shard::manifest::{
     BAD_IMAGES_DIR, BadImage, CLUSTERS_DIR, ClusterFiles, FEATURES_DIR, FORMAT, FeaturesFile,
     InputState, MANIFEST_FILE, Manifest, ManifestOutput, STATE_FILE, State, VOCABULARY_FILE,
@@ -22,7 +23,7 @@ use super::checkpoint;
 use super::plan::Plan;
 
 /// The lock's name in a run's directory. It stays; only whoever holds it is in the way.
-const LOCK_FILE: &str = ".bovw-lock";
+pub(super) const LOCK_FILE: &str = ".bovw-lock";
 
 /// A run's directory, locked.
 #[derive(Debug)]
@@ -72,6 +73,7 @@ impl RunDir {
     pub fn finish(&self, manifest: &Manifest) -> Result<()> {
         manifest.write(&self.path)?;
         checkpoint::clear(&self.path)?;
+        journal::remove(&self.path)?;
         remove(&self.path.join(STATE_FILE))
     }
 
@@ -100,7 +102,8 @@ impl RunDir {
 
     fn find(&self, plan: &Plan) -> Result<Found> {
         let fresh = new_state(plan)?;
-        if let Some(state) = State::read(&self.path)? {
+        if let Some(mut state) = State::read(&self.path)? {
+            journal::complete(&self.path, &mut state);
             self.check_same(&fresh, &state.identity, &state.job, &state.inputs)?;
             return Ok(Found::State(Box::new(self.without_lost(state))));
         }
@@ -204,7 +207,8 @@ impl RunDir {
 
     fn clear(&self) -> Result<()> {
         let mut files: Vec<String> = Vec::new();
-        if let Some(state) = State::read(&self.path)? {
+        if let Some(mut state) = State::read(&self.path)? {
+            journal::complete(&self.path, &mut state);
             for file in state.features.into_values() {
                 files.push(file.path);
                 files.extend(file.bad_list.map(|list| list.path));
@@ -226,7 +230,7 @@ impl RunDir {
             files.extend(self.unnoted(FEATURES_DIR, features::KEY)?);
             files.extend(self.unnoted(CLUSTERS_DIR, clusters::KEY)?);
         }
-        files.extend([MANIFEST_FILE, STATE_FILE].map(str::to_owned));
+        files.extend([MANIFEST_FILE, STATE_FILE, JOURNAL_FILE].map(str::to_owned));
         for file in &files {
             self.remove_listed(file)?;
         }
@@ -385,12 +389,32 @@ pub(super) fn lock(dir: &Path) -> Result<File> {
         .map_err(|source| Error::io(&path, "create", source))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::OtherJob {
-            dir: dir.to_owned(),
-            message: "another run of bovw is at work in it".to_owned(),
-            help: Some("wait until it has ended, or choose another output.dir".to_owned()),
-        }),
+        Err(TryLockError::WouldBlock) => Err(at_work(dir)),
         Err(TryLockError::Error(source)) => Err(Error::io(&path, "lock", source)),
+    }
+}
+
+/// Keeps runs out while a directory is only read; several readers may be in it. Writes nothing.
+pub(super) fn lock_to_read(dir: &Path) -> Result<Option<File>> {
+    let path = dir.join(LOCK_FILE);
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        // A copy of a run's results needs no lock.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(Error::io(&path, "open", source)),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(at_work(dir)),
+        Err(TryLockError::Error(source)) => Err(Error::io(&path, "lock", source)),
+    }
+}
+
+fn at_work(dir: &Path) -> Error {
+    Error::OtherJob {
+        dir: dir.to_owned(),
+        message: "another run of bovw is at work in it".to_owned(),
+        help: Some("wait until it has ended, or choose another output.dir".to_owned()),
     }
 }
 

@@ -58,7 +58,9 @@ fn poll(progress: &Progress, done: &AtomicBool) -> Vec<StagePoint> {
 /// What the stages of the phase under way have done by now.
 fn points(progress: &Progress, elapsed: Duration) -> Vec<StagePoint> {
     let (pass, stages): (&str, &[StageStats]) = match progress.phase() {
-        Phase::Opening | Phase::Done => return Vec::new(),
+        Phase::Opening | Phase::Hashing | Phase::Adding | Phase::Recounting | Phase::Done => {
+            return Vec::new();
+        }
         Phase::Sampling => ("sampling", &progress.learn.stages),
         Phase::Clustering => ("clustering", std::slice::from_ref(&progress.kmeans)),
         Phase::Featurizing => ("featurizing", &progress.featurize.stages),

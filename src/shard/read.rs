@@ -14,7 +14,7 @@ use bytesize::ByteSize;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
-    ParquetRecordBatchReaderBuilder,
+    ParquetRecordBatchReaderBuilder, RowSelection,
 };
 use parquet::basic::Type;
 use parquet::errors::ParquetError;
@@ -395,6 +395,48 @@ impl Shard {
         Ok(None)
     }
 
+    /// Some rows of the file, rising and none twice, one a record batch, with only the wanted columns. Row groups without
+    /// any of them are not looked at.
+    pub fn read_rows(&self, rows: &[u64], wanted: &[Wanted]) -> Result<RowsReader> {
+        let mut row_groups = Vec::new();
+        let mut ranges = Vec::with_capacity(rows.len());
+        // First rows of the row group in the file, and among those that are read.
+        let (mut first, mut first_read) = (0, 0);
+        let mut left = rows;
+        for row_group in 0..self.n_row_groups() {
+            let end = first + self.row_group_rows(row_group);
+            let (own, later) = left.split_at(left.partition_point(|&row| row < end));
+            if !own.is_empty() {
+                row_groups.push(row_group);
+                ranges.extend(own.iter().map(|&row| {
+                    let at = (row - first + first_read) as usize;
+                    at..at + 1
+                }));
+                first_read += end - first;
+            }
+            (first, left) = (end, later);
+        }
+        let place = Place::file(&self.path);
+        if let Some(row) = left.first() {
+            return Err(Error::file(place.row(*row), "the file has no such row"));
+        }
+        let mask = ProjectionMask::leaves(self.metadata.parquet_schema(), self.leaves(wanted));
+        let (bytes, metadata) = (self.bytes.clone(), self.metadata.clone());
+        let reader = no_panic(|| {
+            ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, metadata)
+                .with_row_groups(row_groups)
+                .with_projection(mask)
+                .with_batch_size(1)
+                .with_row_selection(RowSelection::from_consecutive_ranges(
+                    ranges.into_iter(),
+                    first_read as usize,
+                ))
+                .build()
+        })
+        .map_err(|error| Error::file(place.clone(), damaged(&error)))?;
+        Ok(RowsReader { reader, place })
+    }
+
     fn leaves(&self, wanted: &[Wanted]) -> Vec<usize> {
         let is_wanted = |parts: &[String]| {
             wanted.iter().any(|wanted| {
@@ -438,6 +480,27 @@ impl RowGroupReader {
                 Some(Ok((row, batch)))
             }
             Err(error) => Some(Err(Error::file(self.place.clone(), damaged(&error)))),
+        }
+    }
+}
+
+/// Reads some rows of a file, in order.
+#[derive(Debug)]
+pub struct RowsReader {
+    reader: ParquetRecordBatchReader,
+    place: Place,
+}
+
+impl RowsReader {
+    /// The next row, as a record batch of one.
+    pub fn next_row(&mut self) -> Result<RecordBatch> {
+        match no_panic(|| self.reader.next().transpose()) {
+            Ok(Some(batch)) => Ok(batch),
+            Ok(None) => Err(Error::file(
+                self.place.clone(),
+                "the file is damaged: it ends before its last row",
+            )),
+            Err(error) => Err(Error::file(self.place.clone(), damaged(&error))),
         }
     }
 }

@@ -123,8 +123,18 @@ pub fn write_error(path: &Path, error: ParquetError) -> Error {
             Ok(source) => Error::io(path, "write", *source),
             Err(source) => Error::file(path, format!("cannot be written: {source}")),
         },
-        other => Error::file(path, format!("cannot be written: {other}")),
+        other => match os_error(&other.to_string()) {
+            Some(source) => Error::io(path, "write", source),
+            None => Error::file(path, format!("cannot be written: {other}")),
+        },
     }
+}
+
+/// What the system said, where the Parquet writer passes it on as text alone: when it empties its buffer at the end.
+fn os_error(text: &str) -> Option<io::Error> {
+    let (_, rest) = text.split_once("(os error ")?;
+    let (code, _) = rest.split_once(')')?;
+    code.parse().ok().map(io::Error::from_raw_os_error)
 }
 
 fn parent(path: &Path) -> &Path {
@@ -145,4 +155,21 @@ pub fn sync_dir(dir: &Path) -> Result<()> {
 pub fn permissions() -> fs::Permissions {
     use std::os::unix::fs::PermissionsExt;
     fs::Permissions::from_mode(0o666)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_as_one_however_the_parquet_writer_tells_it() {
+        let full = io::Error::from_raw_os_error(28);
+        let as_text =
+            ParquetError::General(format!("fail to get inner writer: {:?}", full.to_string()));
+        for error in [ParquetError::External(Box::new(full)), as_text] {
+            let error = write_error(Path::new("a.parquet"), error);
+            let is_full = matches!(&error, Error::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull);
+            assert!(is_full, "{error}");
+        }
+    }
 }

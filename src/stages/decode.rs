@@ -50,9 +50,7 @@ pub fn decode(batch: RowBatch, input: &InputSet, params: DecodeParams) -> Result
         if !(batch.row + row as u64).is_multiple_of(params.every) {
             continue;
         }
-        let image = rows
-            .get(row)
-            .and_then(|image| large_enough(image, params.patch));
+        let image = image(&rows, row, params.patch);
         if let (Err(reason), OnBadImage::Fail) = (&image, params.on_bad_image) {
             batch.check_whole(input)?;
             return Err(bad_image(
@@ -74,6 +72,11 @@ pub fn decode(batch: RowBatch, input: &InputSet, params: DecodeParams) -> Result
         images,
         rows: batch.rows,
     })
+}
+
+/// The image of a row, or why it is a bad one.
+pub fn image(rows: &ImageRows<'_>, row: usize, patch: PatchShape) -> Result<Image, Reason> {
+    rows.get(row).and_then(|image| large_enough(image, patch))
 }
 
 fn large_enough(image: Image, patch: PatchShape) -> Result<Image, Reason> {

@@ -17,6 +17,7 @@ pub mod featurize;
 pub mod gather;
 pub mod kmeans;
 pub mod label;
+pub mod recount;
 pub mod rows;
 pub mod sample;
 pub mod sink;
