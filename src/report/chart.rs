@@ -136,7 +136,11 @@ impl Chart {
                 (low.min(band.from), high.max(band.to))
             });
         let ys = || points().map(|p| p.1);
-        let (y_low, y_high) = span(ys(), self.scale == Scale::FromZero);
+        let (y_low, y_high) = match span(ys(), self.scale == Scale::FromZero) {
+            // Nothing that can be drawn was given, and 0 has no logarithm.
+            (low, _) if self.scale == Scale::Logarithmic && low <= 0.0 => (0.1, 1.0),
+            span => span,
+        };
         let y_ticks = match self.scale {
             Scale::Logarithmic => log_ticks(y_low, y_high),
             _ => ticks(y_low, y_high, 5),
@@ -349,6 +353,26 @@ mod tests {
             ["0.01", "0.1", "1", "10", "100"]
         );
         assert_eq!(texts(log_ticks(31_000.0, 93_000.0)), ["20k", "50k", "100k"]);
+    }
+
+    #[test]
+    fn a_logarithmic_chart_of_infinite_points_is_drawn() {
+        let chart = Chart {
+            title: String::new(),
+            alt: String::new(),
+            x_label: String::new(),
+            y_label: String::new(),
+            scale: Scale::Logarithmic,
+            y_unit: "",
+            series: vec![Series {
+                name: String::new(),
+                class: "s0",
+                points: vec![(1.0, f64::INFINITY), (2.0, f64::INFINITY)],
+                marks_end: false,
+            }],
+            bands: Vec::new(),
+        };
+        assert!(chart.alone().contains("0.1"));
     }
 
     #[test]

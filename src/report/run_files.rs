@@ -51,6 +51,7 @@ impl RunFiles {
     pub(super) fn open(dir: &Path) -> Result<RunFiles> {
         let manifest = manifest(dir)?;
         check_outputs(dir, &manifest)?;
+        check_confusion(dir, &manifest)?;
         let vocabulary = vocabulary::read(&dir.join(VOCABULARY_FILE))?.0;
         if vocabulary.k() as u64 != manifest.counts.words {
             let (found, listed) = (vocabulary.k(), manifest.counts.words);
@@ -136,6 +137,27 @@ fn damaged(dir: &Path, why: &impl std::fmt::Display) -> Error {
         message: format!("cannot be drawn from: {why}"),
         help: Some("`bovw run JOB.toml --fresh` makes the run again".to_owned()),
     }
+}
+
+/// A confusion matrix has a row for each label, and counts the rows that it says it does.
+fn check_confusion(dir: &Path, manifest: &Manifest) -> Result<()> {
+    for cluster in &manifest.clusters {
+        let Some(evaluation) = &cluster.evaluation else {
+            continue;
+        };
+        let mut counts = evaluation.confusion.iter().flatten();
+        let n_counted = counts.try_fold(0u64, |sum, &n| sum.checked_add(n));
+        if evaluation.confusion.len() != evaluation.labels.len()
+            || n_counted != Some(evaluation.n_labelled)
+        {
+            let file = &cluster.file;
+            return Err(damaged(
+                dir,
+                &format!("the confusion matrix of {file} does not fit its labels"),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Results must be there, in the size that the manifest has; hashing them all is `verify`'s business.

@@ -198,6 +198,15 @@ pub fn read(path: &Path) -> Result<(Vocabulary, Header)> {
             vocabulary.centroids.len()
         )));
     }
+    let n_patches = vocabulary
+        .counts
+        .iter()
+        .try_fold(0u64, |sum, &n| sum.checked_add(n));
+    if n_patches.is_none() {
+        return Err(broken(
+            "its words count more patches than there can be".to_owned(),
+        ));
+    }
     if let Some(at) = vocabulary
         .centroids
         .iter()
