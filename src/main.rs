@@ -61,6 +61,7 @@ fn run(cli: &Cli) -> Result<()> {
         Command::Evaluate(args) => cli::evaluate::evaluate(args, global),
         Command::Report(args) => cli::report::report(args, global),
         Command::Import(args) => cli::import::import(args, global),
+        Command::Synth(args) => cli::synth::synth(args, global),
         Command::Completions(args) => print(args::completions(args.shell)),
         Command::Man(args) => write_manual(args),
     }

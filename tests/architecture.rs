@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules of the library, with the layer they are on. A module may use its own kind and whatever is on a lower layer;
 /// two modules on one layer never see each other, except where `SIDEWAYS` says so.
-const LAYERS: [(&str, u32); 9] = [
+const LAYERS: [(&str, u32); 10] = [
     ("error", 0),
     ("kernel", 0),
     ("job", 1),
@@ -16,11 +16,15 @@ const LAYERS: [(&str, u32); 9] = [
     ("import", 3),
     ("report", 3),
     ("stages", 3),
+    ("synth", 3),
     ("passes", 4),
 ];
 
 /// Uses on one layer that are allowed: from, to.
-const SIDEWAYS: [(&str, &str); 0] = [];
+const SIDEWAYS: [(&str, &str); 1] = [
+    // Synthetic images are written as imported ones are.
+    ("synth", "import"),
+];
 
 /// Files that may hold `unsafe`: mapping, and calls of functions compiled for an instruction set.
 const MAY_BE_UNSAFE: [&str; 6] = [

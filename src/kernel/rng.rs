@@ -26,6 +26,8 @@ pub enum Purpose {
     ExamplePatches,
     /// Images that are kept to be looked at; the index is 0.
     ExampleImages,
+    /// A synthetic image; the index is its row number.
+    SynthImage,
 }
 
 /// A stream of random numbers.
