@@ -21,9 +21,10 @@
 //!    report                  drawing a finished run
 //! 2  shard       flow       files; threads
 //! 1  job                    what was typed, what it means
-//! 0  kernel      error      numbers; what can go wrong
+//! 0  kernel  error  container  numbers; what can go wrong; the limit of the container
 //! ```
 
+pub mod container;
 pub mod error;
 pub mod flow;
 pub mod import;

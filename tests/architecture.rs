@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// Modules of the library, with the layer they are on. A module may use its own kind and whatever is on a lower layer;
 /// two modules on one layer never see each other, except where `SIDEWAYS` says so.
-const LAYERS: [(&str, u32); 10] = [
+const LAYERS: [(&str, u32); 11] = [
+    ("container", 0),
     ("error", 0),
     ("kernel", 0),
     ("job", 1),

@@ -128,11 +128,12 @@ pub(crate) struct GlobalArgs {
 }
 
 impl GlobalArgs {
-    /// What these options say of a job.
+    /// What these options, and the container that the command runs in, say of a job.
     pub(crate) fn overrides(&self) -> Overrides {
         Overrides {
             threads: self.threads,
             memory: self.memory.clone(),
+            container: bovw::container::memory_limit(),
         }
     }
 }
