@@ -38,7 +38,7 @@ const MAY_BE_UNSAFE: [&str; 6] = [
 ];
 
 /// Packages, and the modules (or files) that may name them.
-const PACKAGES: [(&str, &[&str]); 15] = [
+const PACKAGES: [(&str, &[&str]); 16] = [
     ("memmap2", &["shard/map.rs", "shard/spill.rs"]),
     ("parquet", &["shard/", "import/", "cli/inspect.rs"]),
     ("arrow", &["shard/", "import/", "stages/"]),
@@ -53,6 +53,7 @@ const PACKAGES: [(&str, &[&str]); 15] = [
     ("clap", &["cli/", "main.rs"]),
     ("indicatif", &["cli/"]),
     ("ctrlc", &["cli/process.rs"]),
+    ("peakmem_alloc", &["cli/process.rs"]),
     ("rand_xoshiro", &["kernel/rng.rs"]),
 ];
 

@@ -10,7 +10,12 @@ use common::{Scene, Shard, pictures};
 /// The most anonymous memory that a run took, as its manifest tells.
 fn peak_bytes(scene: &Scene, sets: &[&str]) -> u64 {
     scene.run(sets).ok();
-    scene.manifest()["run"]["process"]["peak_anonymous_bytes"]
+    told(scene, "anonymous")
+}
+
+/// The most memory of one kind that the last run took, as its manifest tells.
+fn told(scene: &Scene, kind: &str) -> u64 {
+    scene.manifest()["run"]["process"][format!("peak_{kind}_bytes")]
         .as_u64()
         .expect("measured")
 }
@@ -44,4 +49,13 @@ fn fat_columns_that_are_kept_stay_below_the_ceiling() {
     let scene = Scene::with(&shard);
     let peak = peak_bytes(&scene, &["input.keep = ['notes']", "run.memory = '192MiB'"]);
     assert!(peak <= 192 << 20, "{peak}");
+}
+
+#[test]
+fn the_heap_is_told_and_stays_below_the_ceiling() {
+    let scene = Scene::with(&Shard::hugging_face(&pictures(200, 100, 100)));
+    scene.run(&["run.memory = '32MiB'"]).ok();
+    let heap = told(&scene, "heap");
+    // k-means of this job alone holds more than that.
+    assert!((1 << 20..=32 << 20).contains(&heap), "{heap}");
 }

@@ -81,6 +81,7 @@ fn report(summary: &Summary, elapsed: f64, global: &GlobalArgs) -> Result<()> {
             "notes": summary.notes,
             "bytes": summary.bytes,
             "seconds": elapsed,
+            "memory": process::memory(),
         }));
     }
     let style = Style::of(global.color, &std::io::stdout());

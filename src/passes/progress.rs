@@ -23,6 +23,7 @@ pub struct Progress {
     pub label: Stats,
     note: Mutex<String>,
     now_bytes: AtomicU64,
+    peak_heap_bytes: AtomicU64,
     peak_anonymous_bytes: AtomicU64,
     peak_resident_bytes: AtomicU64,
 }
@@ -33,6 +34,8 @@ pub struct ProcessMemory {
     /// Anonymous memory now: heap and stacks.
     #[serde(skip)]
     pub now_bytes: u64,
+    /// Most that was allocated at one time, to the byte; some of it may never have been touched.
+    pub peak_heap_bytes: u64,
     /// Largest anonymous memory seen.
     pub peak_anonymous_bytes: u64,
     /// Largest resident memory: heap, stacks and mapped pages.
@@ -72,6 +75,7 @@ impl Default for Progress {
             label: Stats::new(["rows", "label", "measure", "sink"]),
             note: Mutex::default(),
             now_bytes: AtomicU64::new(0),
+            peak_heap_bytes: AtomicU64::new(0),
             peak_anonymous_bytes: AtomicU64::new(0),
             peak_resident_bytes: AtomicU64::new(0),
         }
@@ -97,6 +101,7 @@ impl Progress {
     pub fn memory(&self) -> ProcessMemory {
         ProcessMemory {
             now_bytes: self.now_bytes.load(Relaxed),
+            peak_heap_bytes: self.peak_heap_bytes.load(Relaxed),
             peak_anonymous_bytes: self.peak_anonymous_bytes.load(Relaxed),
             peak_resident_bytes: self.peak_resident_bytes.load(Relaxed),
         }
@@ -105,6 +110,7 @@ impl Progress {
     /// Tells what the process's memory is; the run cannot know.
     pub fn set_memory(&self, memory: ProcessMemory) {
         self.now_bytes.store(memory.now_bytes, Relaxed);
+        self.peak_heap_bytes.store(memory.peak_heap_bytes, Relaxed);
         self.peak_anonymous_bytes
             .store(memory.peak_anonymous_bytes, Relaxed);
         self.peak_resident_bytes
