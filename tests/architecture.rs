@@ -28,8 +28,9 @@ const SIDEWAYS: [(&str, &str); 1] = [
 ];
 
 /// Files that may hold `unsafe`: mapping, and calls of functions compiled for an instruction set.
-const MAY_BE_UNSAFE: [&str; 6] = [
+const MAY_BE_UNSAFE: [&str; 7] = [
     "shard/map.rs",
+    "shard/map/lent.rs",
     "kernel/nearest/float.rs",
     "kernel/nearest/neon.rs",
     "kernel/nearest/simd.rs",
@@ -39,7 +40,7 @@ const MAY_BE_UNSAFE: [&str; 6] = [
 
 /// Packages, and the modules (or files) that may name them.
 const PACKAGES: [(&str, &[&str]); 16] = [
-    ("memmap2", &["shard/map.rs", "shard/spill.rs"]),
+    ("memmap2", &["shard/map", "shard/spill.rs"]),
     ("parquet", &["shard/", "import/", "cli/inspect.rs"]),
     ("arrow", &["shard/", "import/", "stages/"]),
     ("image", &["shard/", "import/", "report/"]),

@@ -59,3 +59,20 @@ fn the_heap_is_told_and_stays_below_the_ceiling() {
     // k-means of this job alone holds more than that.
     assert!((1 << 20..=32 << 20).contains(&heap), "{heap}");
 }
+
+#[test]
+fn pages_of_a_mapped_shard_are_given_back_while_it_is_read() {
+    let scene = Scene::new();
+    let data = scene.path("data").display().to_string();
+    let raw = "--images 150000 --encoding raw --shard-images 150000";
+    let mut args = vec!["synth", "--out", &data];
+    args.extend(raw.split(' '));
+    scene.bovw(&args).ok();
+    let size = scene.files("data").values().map(Vec::len).sum::<usize>() as u64;
+    scene
+        .run(&["sample.every = 1000", "run.memory = '32MiB'"])
+        .ok();
+    let mapped = told(&scene, "resident") - told(&scene, "anonymous");
+    // The command's own code is mapped as well.
+    assert!(mapped < 60 << 20 && size > 110 << 20, "{mapped} of {size}");
+}

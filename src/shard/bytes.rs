@@ -12,7 +12,7 @@ use bytes::{Buf, Bytes, buf};
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::reader::{ChunkReader, Length};
 
-use super::map;
+use super::map::{self, Mapping};
 use crate::error::{Error, Result};
 use crate::job::Io;
 
@@ -20,7 +20,12 @@ use crate::job::Io;
 #[derive(Debug, Clone)]
 pub enum FileBytes {
     /// Mapped into memory.
-    Mapped(Bytes),
+    Mapped {
+        /// All of the file.
+        bytes: Bytes,
+        /// Takes back the pages of what was read.
+        mapping: Arc<Mapping>,
+    },
     /// Read piece by piece.
     Read {
         /// The open file.
@@ -31,7 +36,7 @@ pub enum FileBytes {
 }
 
 impl FileBytes {
-    /// Opens a file. `auto` maps regular files and reads everything else.
+    /// Opens a file. `auto` and `mmap` map it; an empty one has nothing to map.
     pub fn open(path: &Path, io: Io) -> Result<FileBytes> {
         let file = File::open(path).map_err(|source| Error::io(path, "open", source))?;
         let metadata = file
@@ -40,20 +45,22 @@ impl FileBytes {
         if !metadata.is_file() {
             return Err(Error::file(path, "is not a file"));
         }
-        match io {
-            Io::Auto | Io::Mmap => Ok(FileBytes::Mapped(map::map_bytes(path, &file)?)),
-            Io::Read => Ok(FileBytes::Read {
-                file: Arc::new(file),
-                len: metadata.len(),
-            }),
+        if let Io::Auto | Io::Mmap = io
+            && let Some((bytes, mapping)) = map::map_shared(path, &file)?
+        {
+            return Ok(FileBytes::Mapped { bytes, mapping });
         }
+        Ok(FileBytes::Read {
+            file: Arc::new(file),
+            len: metadata.len(),
+        })
     }
 }
 
 impl Length for FileBytes {
     fn len(&self) -> u64 {
         match self {
-            FileBytes::Mapped(bytes) => bytes.len() as u64,
+            FileBytes::Mapped { bytes, .. } => bytes.len() as u64,
             FileBytes::Read { len, .. } => *len,
         }
     }
@@ -64,7 +71,7 @@ impl ChunkReader for FileBytes {
 
     fn get_read(&self, start: u64) -> ParquetResult<FileReader> {
         match self {
-            FileBytes::Mapped(bytes) => {
+            FileBytes::Mapped { bytes, .. } => {
                 let start = checked_range(start, 0, bytes.len() as u64)?.start;
                 Ok(FileReader::Mapped(bytes.slice(start as usize..).reader()))
             }
@@ -80,9 +87,13 @@ impl ChunkReader for FileBytes {
 
     fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
         match self {
-            FileBytes::Mapped(bytes) => {
+            FileBytes::Mapped { bytes, mapping } => {
                 let range = checked_range(start, length as u64, bytes.len() as u64)?;
-                Ok(bytes.slice(range.start as usize..range.end as usize))
+                Ok(map::lend(
+                    mapping,
+                    bytes,
+                    range.start as usize..range.end as usize,
+                ))
             }
             FileBytes::Read { file, len } => {
                 checked_range(start, length as u64, *len)?;

@@ -435,7 +435,9 @@ mod tests {
             .iter()
             .map(|buffer| buffer.as_ptr().addr());
         let file = match shard.bytes() {
-            FileBytes::Mapped(bytes) => bytes.as_ptr().addr()..bytes.as_ptr().addr() + bytes.len(),
+            FileBytes::Mapped { bytes, .. } => {
+                bytes.as_ptr().addr()..bytes.as_ptr().addr() + bytes.len()
+            }
             FileBytes::Read { .. } => 0..0,
         };
         (addresses.collect(), file)
