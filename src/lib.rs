@@ -17,12 +17,14 @@
 //!
 //! ```text
 //! 4  passes                 wiring: what follows what
-//! 3  stages  import  report  the boxes of the flow; making shards; drawing a finished run
+//! 3  stages  import  synth   the boxes of the flow; making shards of what there is, and of nothing
+//!    report                  drawing a finished run
 //! 2  shard       flow       files; threads
 //! 1  job                    what was typed, what it means
-//! 0  kernel      error      numbers; what can go wrong
+//! 0  kernel  error  container  numbers; what can go wrong; the limit of the container
 //! ```
 
+pub mod container;
 pub mod error;
 pub mod flow;
 pub mod import;
@@ -32,5 +34,6 @@ pub mod passes;
 pub mod report;
 pub mod shard;
 pub mod stages;
+pub mod synth;
 
 pub use error::{Error, Place, Result};

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use bovw::container::MemoryLimit;
 use bovw::job::{Job, JobFile, MaxBad, Overrides, PerImage, VocabularySource, resolved};
 use bovw::{Error, Result};
 use proptest::prelude::*;
@@ -250,7 +251,7 @@ fn flags_win_over_sets_and_sets_over_the_file() {
     .map(str::to_owned);
     let flags = Overrides {
         threads: Some(4),
-        memory: None,
+        ..Overrides::default()
     };
     let job = Job::load(&path, &sets, &flags).expect("a job");
     assert_eq!(
@@ -294,6 +295,48 @@ fn memory_is_read_in_any_common_unit() {
         let job = short_with(&[&format!("run.memory={typed}")]);
         assert_eq!(job.run.memory_bytes, bytes, "{typed}");
     }
+}
+
+/// The job that `text` is in a container with so many bytes.
+fn check_in_container(bytes: u64, sets: &[&str]) -> Result<Job> {
+    let limit = MemoryLimit {
+        bytes,
+        file: PathBuf::from("/sys/fs/cgroup/memory.max"),
+    };
+    let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+    let file = JobFile::parse(Path::new("jobs/a.toml"), SHORT, &sets)?;
+    Job::check_within(file, Path::new("jobs"), Some(&limit))
+}
+
+#[test]
+fn a_job_that_does_not_say_takes_half_of_a_small_container_and_no_more_than_the_default() {
+    for (limit, bytes, is_share) in [
+        (128 << 20, 64 << 20, true),
+        (2 << 30, 1 << 30, false),
+        (1 << 40, 1u64 << 30, false),
+    ] {
+        let run = check_in_container(limit, &[]).expect("a job").run;
+        assert_eq!(run.memory_bytes, bytes, "{limit}");
+        assert_eq!(
+            run.share_of.map(|limit| limit.bytes),
+            is_share.then_some(limit)
+        );
+    }
+    assert_eq!(short_with(&[]).run.memory_bytes, 1 << 30);
+}
+
+#[test]
+fn memory_that_the_container_does_not_have_is_refused_with_what_to_set() {
+    let job = check_in_container(128 << 20, &["run.memory=128MiB"]).expect("a job");
+    assert_eq!(job.run.memory_bytes, 128 << 20);
+    let error = refusal(
+        check_in_container(128 << 20, &["run.memory=129MiB"]),
+        "129MiB",
+    );
+    insta::assert_snapshot!(error, @r#"
+    run.memory: "129MiB" is more than the 128.0 MiB that the container has (/sys/fs/cgroup/memory.max)
+      help: leave it out, which gives 64.0 MiB, or raise the container's limit
+    "#);
 }
 
 #[test]

@@ -17,7 +17,12 @@ use common::{Scene, Shard, pictures};
 /// The most anonymous memory that a run took, as its manifest tells.
 fn peak_bytes(scene: &Scene, sets: &[&str]) -> u64 {
     scene.run(sets).ok();
-    scene.manifest()["run"]["process"]["peak_anonymous_bytes"]
+    told(scene, "anonymous")
+}
+
+/// The most memory of one kind that the last run took, as its manifest tells.
+fn told(scene: &Scene, kind: &str) -> u64 {
+    scene.manifest()["run"]["process"][format!("peak_{kind}_bytes")]
         .as_u64()
         .expect("measured")
 }
@@ -111,4 +116,30 @@ fn a_row_group_many_times_the_ceiling_is_read_in_pieces() {
             std::fs::remove_dir_all(scene.path("out")).expect("removed");
         }
     }
+}
+
+#[test]
+fn the_heap_is_told_and_stays_below_the_ceiling() {
+    let scene = Scene::with(&Shard::hugging_face(&pictures(200, 100, 100)));
+    scene.run(&["run.memory = '32MiB'"]).ok();
+    let heap = told(&scene, "heap");
+    // k-means of this job alone holds more than that.
+    assert!((1 << 20..=32 << 20).contains(&heap), "{heap}");
+}
+
+#[test]
+fn pages_of_a_mapped_shard_are_given_back_while_it_is_read() {
+    let scene = Scene::new();
+    let data = scene.path("data").display().to_string();
+    let raw = "--images 150000 --encoding raw --shard-images 150000";
+    let mut args = vec!["synth", "--out", &data];
+    args.extend(raw.split(' '));
+    scene.bovw(&args).ok();
+    let size = scene.files("data").values().map(Vec::len).sum::<usize>() as u64;
+    scene
+        .run(&["sample.every = 1000", "run.memory = '32MiB'"])
+        .ok();
+    let mapped = told(&scene, "resident") - told(&scene, "anonymous");
+    // The command's own code is mapped as well.
+    assert!(mapped < 60 << 20 && size > 110 << 20, "{mapped} of {size}");
 }

@@ -18,6 +18,7 @@ use bovw::kernel::grid::PatchShape;
 use bovw::kernel::image::Pixels;
 use bovw::kernel::normalize::Normalize;
 use bovw::kernel::vocabulary::{Preparation, Vocabulary};
+use bovw::passes::checkpoint::Keeper;
 use bovw::passes::plan::Plan;
 use bovw::passes::progress::{Progress, Watch};
 use bovw::passes::run_dir::{Found, RunDir};
@@ -178,7 +179,8 @@ fn run_shard(job: &Job) -> Result<()> {
     let VocabularySource::Learn(params) = &job.vocabulary else {
         unreachable!("the job learns");
     };
-    let learned = watched(|watch| learn::learn(&plan, params, out, watch));
+    let keeper = Keeper::new(out, "fuzz", Duration::MAX);
+    let learned = watched(|watch| learn::learn(&plan, params, out, &keeper, watch));
     let vocabulary = match learned {
         Ok((learned, _)) => learned.vocabulary,
         // Too few different patches; featurizing is worth a try with other words.

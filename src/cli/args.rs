@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use bovw::import::csv::LabelColumn;
 use bovw::job::Overrides;
 use bovw::passes::verify::DEFAULT_SAMPLE;
+use bovw::synth::Sizes;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -83,6 +84,14 @@ Examples:
   bovw import images photos/ --label folder --out data/photos
   bovw import images scans/*.tif --strict --out data/scans";
 
+const SYNTH_EXAMPLES: &str = "\
+Examples:
+  bovw synth --images 6000000 --size 28x28 --out data/digits-6m
+  bovw synth --images 1000 --size 20x20..40x60 --kind textures --out data/mixed
+  bovw synth --images 60000 --encoding raw --shard-images 60000 --out data/raw
+
+Image i is the same whatever --images, --shard-images and --threads are.";
+
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
   bovw completions bash > ~/.local/share/bash-completion/completions/bovw
@@ -129,11 +138,12 @@ pub(crate) struct GlobalArgs {
 }
 
 impl GlobalArgs {
-    /// What these options say of a job.
+    /// What these options, and the container that the command runs in, say of a job.
     pub(crate) fn overrides(&self) -> Overrides {
         Overrides {
             threads: self.threads,
             memory: self.memory.clone(),
+            container: bovw::container::memory_limit(),
         }
     }
 }
@@ -179,6 +189,9 @@ pub(crate) enum Command {
     /// Make shards of the images you have
     #[command(subcommand)]
     Import(Import),
+    /// Draw images and make shards of them, as many as you like
+    #[command(after_help = SYNTH_EXAMPLES)]
+    Synth(SynthArgs),
     /// Print completions for a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions(CompletionsArgs),
@@ -354,6 +367,81 @@ pub(crate) enum ImageLabel {
     Folder,
     /// It has none
     None,
+}
+
+/// Of `synth`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SynthArgs {
+    /// How many images
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=bovw::synth::MAX_IMAGES))]
+    pub(crate) images: u64,
+    /// Height and width in pixels, or the least and the most, as in 20x20..40x60
+    #[arg(long, value_name = "HxW", default_value = "28x28")]
+    pub(crate) size: Sizes,
+    /// What is drawn
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = SynthKind::Digits)]
+    pub(crate) kind: SynthKind,
+    /// How an image is stored
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = SynthEncoding::Png)]
+    pub(crate) encoding: SynthEncoding,
+    /// Seed of every draw
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Folder the shards are written to; made if missing
+    #[arg(long, value_name = "DIR", help_heading = "Shards")]
+    pub(crate) out: PathBuf,
+    /// First part of the shards' file names
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "synth",
+        help_heading = "Shards"
+    )]
+    pub(crate) name: String,
+    /// Images in a shard; 512 MiB of them fill one, too
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "10000",
+        help_heading = "Shards"
+    )]
+    pub(crate) shard_images: NonZeroU64,
+    /// Images in a row group, which is held in memory; 1000, or 32 MiB of them, if not given
+    #[arg(long, value_name = "N", help_heading = "Shards")]
+    pub(crate) row_group_images: Option<NonZeroU64>,
+    /// Compression of the image column
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = SynthCompression::None, help_heading = "Shards")]
+    pub(crate) compression: SynthCompression,
+    /// Replace shards of that name
+    #[arg(long, help_heading = "Shards")]
+    pub(crate) overwrite: bool,
+}
+
+/// What `synth` draws.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SynthKind {
+    /// Handwritten digits; the label is the digit
+    Digits,
+    /// Waves and checks; the label is their kind and direction
+    Textures,
+}
+
+/// How `synth` stores an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SynthEncoding {
+    /// As PNG, in Hugging Face's layout
+    Png,
+    /// As grey pixels in a binary column; all images have one size
+    Raw,
+}
+
+/// How `synth` compresses the image column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SynthCompression {
+    None,
+    Snappy,
+    Lz4,
+    Zstd,
 }
 
 /// Of `completions`.

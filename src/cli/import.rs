@@ -15,7 +15,7 @@ use super::style::Style;
 
 pub(crate) fn import(args: &Import, global: &GlobalArgs) -> Result<()> {
     process::handle_signals();
-    let bar = bar(global);
+    let bar = bar(global, "import");
     let last = Cell::new(0);
     let progress = |done: u64, total: Option<u64>| {
         if last.replace(done) == 0 {
@@ -79,15 +79,18 @@ fn target(args: &ShardArgs) -> Target {
     target
 }
 
-fn bar(global: &GlobalArgs) -> ProgressBar {
+/// A bar for images that are written by `command`.
+pub(super) fn bar(global: &GlobalArgs, command: &str) -> ProgressBar {
     let is_shown = !global.quiet && matches!(global.progress, How::Auto | How::Bar);
     if !is_shown {
         return ProgressBar::hidden();
     }
     // Hidden by itself where stderr is no terminal.
     let bar = ProgressBar::new(0);
-    let template = "   import {bar:24} {percent:>3} %  {human_pos}/{human_len} images  {per_sec:>14}  {eta:>4} left";
-    if let Ok(style) = ProgressStyle::with_template(template) {
+    let template = format!(
+        "{command:>9} {{bar:24}} {{percent:>3}} %  {{human_pos}}/{{human_len}} images  {{per_sec:>14}}  {{eta:>4}} left"
+    );
+    if let Ok(style) = ProgressStyle::with_template(&template) {
         bar.set_style(style.progress_chars("━╸─"));
     }
     bar

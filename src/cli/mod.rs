@@ -11,4 +11,5 @@ pub(crate) mod progress;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod style;
+pub(crate) mod synth;
 pub(crate) mod verify;

@@ -46,6 +46,7 @@ fn to_json(plan: &Plan) -> serde_json::Value {
             }))
         }).collect::<Vec<_>>(),
         "memory": plan.memory,
+        "container_limit_bytes": plan.job.run.share_of.as_ref().map(|limit| limit.bytes),
         "simd": plan.simd.name(),
     })
 }
@@ -257,9 +258,23 @@ fn cluster_rows(plan: &Plan, clusters: &ClusterPlan) -> Vec<(String, String)> {
     rows
 }
 
+/// The ceiling, and whose it is.
+fn ceiling(plan: &Plan) -> String {
+    let run = &plan.job.run;
+    match &run.share_of {
+        None => format!("{}, run.memory", bytes(run.memory_bytes)),
+        Some(limit) => format!(
+            "{}, half of the {} that the container has ({}); run.memory says otherwise",
+            bytes(run.memory_bytes),
+            bytes(limit.bytes),
+            limit.file.display()
+        ),
+    }
+}
+
 fn memory_rows(plan: &Plan) -> Vec<(String, String)> {
     let memory = &plan.memory;
-    let mut rows = vec![row("ceiling", bytes(memory.ceiling_bytes))];
+    let mut rows = vec![row("ceiling", ceiling(plan))];
     if memory.kmeans_bytes > 0 {
         rows.push(row(
             "learn",

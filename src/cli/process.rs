@@ -1,5 +1,6 @@
-//! What is the process's alone: signals, panics, and what the system says of its memory.
+//! What is the process's alone: signals, panics, its allocator, and what the system says of its memory.
 
+use std::alloc::System;
 use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
@@ -8,9 +9,14 @@ use std::thread;
 
 use bovw::passes::progress::ProcessMemory;
 use bovw::{Error, Result};
+use peakmem_alloc::{INSTRUMENTED_SYSTEM, PeakMemAlloc, PeakMemAllocTrait};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
+
+/// The system's allocator, which counts what the command holds.
+#[global_allocator]
+static HEAP: &PeakMemAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// Set once the user asks the command to stop.
 pub(crate) static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -90,6 +96,7 @@ pub(crate) fn memory() -> ProcessMemory {
     PEAK_ANONYMOUS_BYTES.fetch_max(now_bytes, Relaxed);
     ProcessMemory {
         now_bytes,
+        peak_heap_bytes: HEAP.get_peak_memory() as u64,
         peak_anonymous_bytes: PEAK_ANONYMOUS_BYTES.load(Relaxed),
         peak_resident_bytes: status_bytes("VmHWM:"),
     }

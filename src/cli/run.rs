@@ -248,7 +248,8 @@ fn effort(manifest: &Manifest) -> Vec<(String, String)> {
         (
             "memory".to_owned(),
             format!(
-                "{} at most, {} with mapped pages",
+                "{} asked for at most, {} in use, {} with mapped pages",
+                bytes(memory.peak_heap_bytes),
                 bytes(memory.peak_anonymous_bytes),
                 bytes(memory.peak_resident_bytes)
             ),

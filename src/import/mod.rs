@@ -18,6 +18,7 @@ pub mod shards;
 mod source;
 
 pub use grey::{MAX_PIXELS, MAX_SIDE};
+pub(crate) use grey::{check_size, encode_png};
 
 /// Rows in a shard where the user does not say.
 pub const DEFAULT_ROWS_PER_SHARD: u64 = 10_000;

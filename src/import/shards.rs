@@ -1,30 +1,26 @@
-//! Writes images as Parquet shards in Hugging Face's layout, `NAME-00000-of-00006.parquet` and so on.
+//! Writes images as Parquet shards, in Hugging Face's layout unless told otherwise, `NAME-00000-of-00006.parquet` and so on.
 //!
-//! The image column is stored plain and uncompressed, as Hugging Face does: images are compressed already, and a mapped
-//! shard is then read without a copy. Shards are written under temporary names and get their own all together, at the
+//! The image column is stored plain and, unless told otherwise, uncompressed, as Hugging Face does: images are compressed
+//! already, and a mapped shard is then read without a copy. Shards are written under temporary names and get their own all together, at the
 //! end. Memory is bounded by one row group. It must never leave a file behind, temporary or not, unless all are whole.
 
-use std::collections::HashMap;
+mod rows;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, BinaryBuilder, Int64Builder, RecordBatch, StringBuilder, StructArray,
-};
-use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, Encoding, ZstdLevel};
-use parquet::file::metadata::KeyValue;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
+use parquet::file::properties::WriterProperties;
 use tempfile::{NamedTempFile, TempPath};
 
 use super::Target;
 use crate::error::{Error, Result};
-use crate::shard::hugging_face::{self, Features};
-use crate::shard::vocabulary::created_by;
 use crate::shard::whole::{self, sync_dir, write_error};
+
+pub use parquet::basic::{Compression, ZstdLevel};
+use rows::Pending;
+pub use rows::{ImageStorage, Storage};
 
 /// The most rows in a row group, so that a sample of rows can skip the others.
 pub const ROW_GROUP_MAX_ROWS: usize = 1000;
@@ -99,13 +95,22 @@ struct OpenShard {
 impl ShardWriter {
     /// A writer of shards whose labels are `labels`. Makes the output folder, and checks that nothing is in the way.
     pub fn create(target: &Target, labels: &Labels) -> Result<ShardWriter> {
+        ShardWriter::create_stored(target, labels, &Storage::default())
+    }
+
+    /// The same, with a say in how rows are stored.
+    pub fn create_stored(
+        target: &Target,
+        labels: &Labels,
+        storage: &Storage,
+    ) -> Result<ShardWriter> {
         check_target(target)?;
         let dirs = CreatedDirs::create(&target.out)?;
-        let pending = Pending::new(labels);
+        let pending = Pending::new(labels, storage);
         Ok(ShardWriter {
             target: target.clone(),
             schema: pending.schema(labels),
-            properties: writer_properties(labels),
+            properties: rows::writer_properties(labels, storage),
             pending,
             open: None,
             closed: Vec::new(),
@@ -115,7 +120,7 @@ impl ShardWriter {
         })
     }
 
-    /// Adds one encoded image. `path` names it for the reader; nobody opens it.
+    /// Adds one image, encoded or raw as the storage has it. `path` names it for the reader; nobody opens it.
     ///
     /// # Panics
     /// If `label` is not of the kind that the writer was made for.
@@ -168,14 +173,14 @@ impl ShardWriter {
             .open
             .as_ref()
             .map_or((0, 0), |open| (open.rows, open.image_bytes));
-        let rows = rows + self.pending.rows as u64;
-        let bytes = bytes + self.pending.image_bytes as u64;
+        let rows = rows + self.pending.rows() as u64;
+        let bytes = bytes + self.pending.image_bytes() as u64;
         rows >= self.target.rows_per_shard
             || (rows > 0 && bytes + next_bytes as u64 > SHARD_MAX_BYTES)
     }
 
     fn write_row_group(&mut self) -> Result<()> {
-        if self.pending.rows == 0 {
+        if self.pending.rows() == 0 {
             return Ok(());
         }
         let open = match &mut self.open {
@@ -186,8 +191,8 @@ impl ShardWriter {
                 image_bytes: 0,
             }),
         };
-        open.rows += self.pending.rows as u64;
-        open.image_bytes += self.pending.image_bytes as u64;
+        open.rows += self.pending.rows() as u64;
+        open.image_bytes += self.pending.image_bytes() as u64;
         let batch = self.pending.take(&self.schema);
         open.writer
             .write(&batch)
@@ -211,134 +216,6 @@ impl ShardWriter {
         self.closed.push(file.into_temp_path());
         Ok(())
     }
-}
-
-/// The rows of the next row group.
-#[derive(Debug)]
-struct Pending {
-    rows: usize,
-    image_bytes: usize,
-    bytes: BinaryBuilder,
-    path: StringBuilder,
-    label: LabelBuilder,
-}
-
-#[derive(Debug)]
-enum LabelBuilder {
-    None,
-    Number(Int64Builder),
-    Text(StringBuilder),
-}
-
-impl Pending {
-    fn new(labels: &Labels) -> Pending {
-        Pending {
-            rows: 0,
-            image_bytes: 0,
-            bytes: BinaryBuilder::new(),
-            path: StringBuilder::new(),
-            label: match labels {
-                Labels::None => LabelBuilder::None,
-                Labels::Classes(_) | Labels::Numbers => LabelBuilder::Number(Int64Builder::new()),
-                Labels::Text => LabelBuilder::Text(StringBuilder::new()),
-            },
-        }
-    }
-
-    fn schema(&self, labels: &Labels) -> SchemaRef {
-        let image = Field::new("image", DataType::Struct(image_fields()), true);
-        let label = match self.label {
-            LabelBuilder::None => None,
-            LabelBuilder::Number(_) => Some(DataType::Int64),
-            LabelBuilder::Text(_) => Some(DataType::Utf8),
-        };
-        let label = label.map(|data_type| Field::new("label", data_type, true));
-        let fields: Fields = [Some(image), label].into_iter().flatten().collect();
-        // pyarrow takes the metadata from the Arrow schema where a file has one, others from the file: both get it.
-        let metadata = HashMap::from([(hugging_face::KEY.to_owned(), features(labels).to_text())]);
-        Arc::new(Schema::new(fields).with_metadata(metadata))
-    }
-
-    fn is_full(&self, next_bytes: usize) -> bool {
-        self.rows >= ROW_GROUP_MAX_ROWS
-            || (self.rows > 0 && self.image_bytes + next_bytes > ROW_GROUP_MAX_BYTES)
-    }
-
-    fn push(&mut self, image: &[u8], path: Option<&str>, label: Label<'_>) {
-        match (&mut self.label, label) {
-            (LabelBuilder::None, Label::None) => {}
-            (LabelBuilder::Number(builder), Label::Number(number)) => builder.append_value(number),
-            (LabelBuilder::Text(builder), Label::Text(text)) => builder.append_value(text),
-            (_, label) => {
-                panic!("{label:?} is not the kind of label that this writer was made for")
-            }
-        }
-        self.bytes.append_value(image);
-        self.path.append_option(path);
-        self.rows += 1;
-        self.image_bytes += image.len();
-    }
-
-    fn take(&mut self, schema: &SchemaRef) -> RecordBatch {
-        let image = StructArray::new(
-            image_fields(),
-            vec![
-                Arc::new(self.bytes.finish()) as ArrayRef,
-                Arc::new(self.path.finish()),
-            ],
-            None,
-        );
-        let mut columns: Vec<ArrayRef> = vec![Arc::new(image)];
-        match &mut self.label {
-            LabelBuilder::None => {}
-            LabelBuilder::Number(builder) => columns.push(Arc::new(builder.finish())),
-            LabelBuilder::Text(builder) => columns.push(Arc::new(builder.finish())),
-        }
-        self.rows = 0;
-        self.image_bytes = 0;
-        RecordBatch::try_new(schema.clone(), columns).expect("the columns are built to the schema")
-    }
-}
-
-fn image_fields() -> Fields {
-    Fields::from(vec![
-        Field::new("bytes", DataType::Binary, true),
-        Field::new("path", DataType::Utf8, true),
-    ])
-}
-
-fn writer_properties(labels: &Labels) -> WriterProperties {
-    let mut builder = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_created_by(created_by())
-        .set_statistics_enabled(EnabledStatistics::Chunk)
-        .set_key_value_metadata(Some(vec![KeyValue::new(
-            hugging_face::KEY.to_owned(),
-            features(labels).to_text(),
-        )]));
-    for leaf in ["bytes", "path"] {
-        let column = ColumnPath::new(vec!["image".to_owned(), leaf.to_owned()]);
-        builder = builder
-            .set_column_compression(column.clone(), Compression::UNCOMPRESSED)
-            .set_column_encoding(column.clone(), Encoding::PLAIN)
-            .set_column_dictionary_enabled(column.clone(), false)
-            .set_column_statistics_enabled(column, EnabledStatistics::None);
-    }
-    builder.build()
-}
-
-/// From which `datasets` restores the images and the names of the classes.
-fn features(labels: &Labels) -> Features {
-    let mut features = Features::default();
-    features.insert("image", hugging_face::image_feature());
-    let label = match labels {
-        Labels::None => return features,
-        Labels::Classes(names) => hugging_face::class_label_feature(names),
-        Labels::Numbers => hugging_face::value_feature("int64"),
-        Labels::Text => hugging_face::value_feature("string"),
-    };
-    features.insert("label", label);
-    features
 }
 
 fn open_shard(

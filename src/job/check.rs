@@ -1,7 +1,7 @@
 //! The door from [`JobFile`] to [`Job`]: defaults, ranges, relations between keys, paths.
 //!
 //! Every refusal names the key, what was found and what to do. Looks at no file but the job file itself; whether the
-//! job fits the data is for those who read the data to say.
+//! job fits the data is for those who read the data to say, and the container's limit is told.
 
 use std::path::Path;
 
@@ -19,6 +19,7 @@ use super::{
     DEFAULT_MAX_PIXELS, Input, Io, Job, MaxBad, OnBadImage, Output, PerImage, RawShape, Run,
     Sampling, VocabularySource,
 };
+use crate::container::MemoryLimit;
 use crate::error::{Error, Result};
 use crate::kernel::grid::PatchShape;
 use crate::kernel::kmeans::{Algorithm, DEFAULT_TOL, Init, KMeansParams};
@@ -37,6 +38,8 @@ const DEFAULT_CHECKPOINT_SECONDS: u64 = 10;
 
 /// `run.memory` of a job that does not say.
 const DEFAULT_MEMORY_BYTES: u64 = 1 << 30;
+/// Share of the container's memory that a job takes that does not say; the rest is for pages of files and for code.
+const CONTAINER_SHARE: u64 = 2;
 /// Least `run.memory`: a choice, not a measurement; whether a job fits its memory is for `plan` to work out.
 pub const MIN_MEMORY_BYTES: u64 = 16 << 20;
 /// Most words a job may ask for: a vector of them is still only 4 MB.
@@ -52,13 +55,15 @@ const MAX_THREADS: u64 = 256;
 /// Largest `input.max_pixels`: offsets of patches are 32-bit numbers.
 const MAX_MAX_PIXELS: u64 = 1 << 31;
 
-/// What the command line says apart from the job; each is laid over the job's key.
+/// What is said apart from the job. The command line's are laid over the job's keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overrides {
     /// `--threads`, over `run.threads`.
     pub threads: Option<u32>,
     /// `--memory`, over `run.memory`.
     pub memory: Option<String>,
+    /// The limit of the container that the process is in: `run.memory` cannot be above it.
+    pub container: Option<MemoryLimit>,
 }
 
 impl Job {
@@ -66,16 +71,26 @@ impl Job {
     pub fn load(path: &Path, sets: &[String], overrides: &Overrides) -> Result<Job> {
         let mut file = JobFile::load(path, sets)?;
         overrides.apply(&mut file);
-        Job::check(file, path.parent().unwrap_or(Path::new("")))
+        let base_dir = path.parent().unwrap_or(Path::new(""));
+        Job::check_within(file, base_dir, overrides.container.as_ref())
     }
 
     /// Proves that `file` is a job that can be run, and fills in what it leaves out. Its relative paths start at `base_dir`.
     pub fn check(file: JobFile, base_dir: &Path) -> Result<Job> {
+        Job::check_within(file, base_dir, None)
+    }
+
+    /// The same, in a container that has such a limit.
+    pub fn check_within(
+        file: JobFile,
+        base_dir: &Path,
+        container: Option<&MemoryLimit>,
+    ) -> Result<Job> {
         check_features(&file.features)?;
         let input = check_input(file.input, base_dir)?;
         let (preparation, stride) = check_patches(&file.patches)?;
         let sample = check_sample(&file.sample)?;
-        let run = check_run(&file.run)?;
+        let run = check_run(&file.run, container)?;
         let vocabulary = check_vocabulary(file.vocabulary, &sample, run.seed, base_dir)?;
         let clusters = check_clusters(&file.cluster)?;
         let output = check_output(file.output, base_dir)?;
@@ -481,7 +496,7 @@ fn check_output(table: OutputTable, base_dir: &Path) -> Result<Output> {
     })
 }
 
-fn check_run(table: &RunTable) -> Result<Run> {
+fn check_run(table: &RunTable, container: Option<&MemoryLimit>) -> Result<Run> {
     let io = match table.io.as_deref() {
         None => Io::Auto,
         Some(name) => choose(
@@ -496,10 +511,12 @@ fn check_run(table: &RunTable) -> Result<Run> {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads as usize,
     };
+    let (memory_bytes, share_of) = check_memory(table.memory.as_ref(), container)?;
     Ok(Run {
         seed: whole("run.seed", table.seed, 0, 0, MAX_WHOLE)?,
         threads,
-        memory_bytes: check_memory(table.memory.as_ref())?,
+        memory_bytes,
+        share_of,
         io,
         simd: simd.unwrap_or_else(Simd::detect),
         is_simd_chosen: simd.is_some(),
@@ -537,11 +554,14 @@ fn check_simd(table: &RunTable) -> Result<Option<Simd>> {
     }
 }
 
-fn check_memory(memory: Option<&Memory>) -> Result<u64> {
+fn check_memory(
+    memory: Option<&Memory>,
+    container: Option<&MemoryLimit>,
+) -> Result<(u64, Option<MemoryLimit>)> {
     const KEY: &str = "run.memory";
     const HELP: &str = "give an amount such as \"512MiB\" or \"4GiB\", or a number of bytes";
     let (bytes, typed) = match memory {
-        None => return Ok(DEFAULT_MEMORY_BYTES),
+        None => return Ok(default_memory(container)),
         Some(Memory::Bytes(bytes)) => (u64::try_from(*bytes).ok(), bytes.to_string()),
         Some(Memory::Text(text)) => (
             text.trim()
@@ -561,6 +581,29 @@ fn check_memory(memory: Option<&Memory>) -> Result<u64> {
             format!("{typed} is too little to work in"),
             format!("give at least {}MiB", MIN_MEMORY_BYTES >> 20),
         )),
-        Some(bytes) => Ok(bytes),
+        Some(bytes) => match container {
+            Some(limit) if bytes > limit.bytes => Err(Error::setting(
+                KEY,
+                format!(
+                    "{typed} is more than the {} that the container has ({})",
+                    ByteSize(limit.bytes),
+                    limit.file.display()
+                ),
+                format!(
+                    "leave it out, which gives {}, or raise the container's limit",
+                    ByteSize(default_memory(container).0)
+                ),
+            )),
+            _ => Ok((bytes, None)),
+        },
+    }
+}
+
+fn default_memory(container: Option<&MemoryLimit>) -> (u64, Option<MemoryLimit>) {
+    match container {
+        Some(limit) if limit.bytes / CONTAINER_SHARE < DEFAULT_MEMORY_BYTES => {
+            (limit.bytes / CONTAINER_SHARE, Some(limit.clone()))
+        }
+        _ => (DEFAULT_MEMORY_BYTES, None),
     }
 }

@@ -22,6 +22,7 @@ pub use file::{
     Pooling, RunTable, SampleTable, VocabularyTable, Wholes,
 };
 
+use crate::container::MemoryLimit;
 use crate::kernel::kmeans::{Algorithm, KMeansParams};
 use crate::kernel::nearest::Simd;
 use crate::kernel::vocabulary::Preparation;
@@ -184,6 +185,8 @@ pub struct Run {
     pub threads: usize,
     /// Ceiling of heap memory.
     pub memory_bytes: u64,
+    /// The limit of the container, where the job does not say and the ceiling is a share of it.
+    pub share_of: Option<MemoryLimit>,
     /// How shards are read.
     pub io: Io,
     /// The instruction set of the nearest-word search; this machine has it.

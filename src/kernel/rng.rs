@@ -28,6 +28,8 @@ pub enum Purpose {
     ExampleImages,
     /// Images whose vectors are recounted by `bovw verify`; the index is the image's place among those drawn.
     RecountedImages,
+    /// A synthetic image; the index is its row number.
+    SynthImage,
 }
 
 /// A stream of random numbers.

@@ -28,7 +28,8 @@ pub struct Keeper {
 
 #[derive(Debug)]
 struct Times {
-    due: Instant,
+    // `None`: later than there are times for.
+    due: Option<Instant>,
     spent: Duration,
 }
 
@@ -40,7 +41,7 @@ impl Keeper {
             identity: identity.to_owned(),
             every,
             times: Mutex::new(Times {
-                due: Instant::now() + every,
+                due: Instant::now().checked_add(every),
                 spent: Duration::ZERO,
             }),
         }
@@ -48,7 +49,7 @@ impl Keeper {
 
     /// Whether it is time for another one.
     pub fn is_due(&self) -> bool {
-        Instant::now() >= self.times().due
+        self.times().due.is_some_and(|due| Instant::now() >= due)
     }
 
     /// Keeps where the training of `what` stands.
@@ -90,11 +91,11 @@ impl Keeper {
         let cost = start.elapsed();
         let wait = match self.every.is_zero() {
             true => Duration::ZERO,
-            false => self.every.max(cost * TIMES_ITS_COST),
+            false => self.every.max(cost.saturating_mul(TIMES_ITS_COST)),
         };
         let mut times = self.times();
         times.spent += cost;
-        times.due = Instant::now() + wait;
+        times.due = Instant::now().checked_add(wait);
         kept
     }
 
@@ -179,8 +180,17 @@ mod tests {
         };
         keeper.timed(slow).expect("kept");
         assert!(!keeper.is_due());
-        assert!(keeper.times().due - Instant::now() > Duration::from_secs(1));
+        let due = keeper.times().due.expect("a time");
+        assert!(due - Instant::now() > Duration::from_secs(1));
         assert!(keeper.seconds() >= 0.02);
+    }
+
+    #[test]
+    fn a_time_that_never_comes_is_no_panic() {
+        let keeper = Keeper::new(Path::new(""), "", Duration::MAX);
+        assert!(!keeper.is_due());
+        keeper.timed(|| Ok(())).expect("kept");
+        assert!(!keeper.is_due());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 use bytesize::ByteSize;
 
+use crate::container::MemoryLimit;
 use crate::error::{Error, Result};
 use crate::job::{Job, VocabularySource};
 use crate::kernel::nearest::Words;
@@ -133,7 +134,7 @@ impl MemoryPlan {
             .max(plan.cluster_bytes())
             .max(plan.base_bytes + plan.report_bytes);
         if needed > ceiling_bytes {
-            return Err(plan.refusal(needed, needs.pages));
+            return Err(plan.refusal(needed, needs.pages, job.run.share_of.as_ref()));
         }
         // k-means comes after the batches and may have their room.
         let sampling = plan.base_bytes + plan.pages_bytes + plan.sample_bytes + plan.hashes_bytes;
@@ -180,7 +181,7 @@ impl MemoryPlan {
             .saturating_add(passes.max(self.cluster_kmeans_bytes))
     }
 
-    fn refusal(&self, needed: u64, pages: &PageNeed) -> Error {
+    fn refusal(&self, needed: u64, pages: &PageNeed, share_of: Option<&MemoryLimit>) -> Error {
         let pages_text = match &pages.largest {
             Some((place, page_bytes)) => format!(
                 "pages of the input, up to {} each in {place}; a file that is written with smaller pages needs less",
@@ -225,10 +226,13 @@ impl MemoryPlan {
             .into_iter()
             .max_by_key(|&(bytes, _)| bytes)
             .unwrap_or_default();
+        let share = share_of.map_or(String::new(), |limit| {
+            format!(", of the {} that the container has,", ByteSize(limit.bytes))
+        });
         Error::setting(
             "run.memory",
             format!(
-                "{} is not enough, the job needs {}",
+                "{}{share} is not enough, the job needs {}",
                 ByteSize(self.ceiling_bytes),
                 ByteSize(needed)
             ),

@@ -29,6 +29,7 @@ pub struct Progress {
     pub recount: StageStats,
     note: Mutex<String>,
     now_bytes: AtomicU64,
+    peak_heap_bytes: AtomicU64,
     peak_anonymous_bytes: AtomicU64,
     peak_resident_bytes: AtomicU64,
 }
@@ -39,6 +40,8 @@ pub struct ProcessMemory {
     /// Anonymous memory now: heap and stacks.
     #[serde(skip)]
     pub now_bytes: u64,
+    /// Most that was allocated at one time, to the byte; some of it may never have been touched.
+    pub peak_heap_bytes: u64,
     /// Largest anonymous memory seen.
     pub peak_anonymous_bytes: u64,
     /// Largest resident memory: heap, stacks and mapped pages.
@@ -87,6 +90,7 @@ impl Default for Progress {
             recount: StageStats::new("recount", "images"),
             note: Mutex::default(),
             now_bytes: AtomicU64::new(0),
+            peak_heap_bytes: AtomicU64::new(0),
             peak_anonymous_bytes: AtomicU64::new(0),
             peak_resident_bytes: AtomicU64::new(0),
         }
@@ -115,6 +119,7 @@ impl Progress {
     pub fn memory(&self) -> ProcessMemory {
         ProcessMemory {
             now_bytes: self.now_bytes.load(Relaxed),
+            peak_heap_bytes: self.peak_heap_bytes.load(Relaxed),
             peak_anonymous_bytes: self.peak_anonymous_bytes.load(Relaxed),
             peak_resident_bytes: self.peak_resident_bytes.load(Relaxed),
         }
@@ -123,6 +128,7 @@ impl Progress {
     /// Tells what the process's memory is; the run cannot know.
     pub fn set_memory(&self, memory: ProcessMemory) {
         self.now_bytes.store(memory.now_bytes, Relaxed);
+        self.peak_heap_bytes.store(memory.peak_heap_bytes, Relaxed);
         self.peak_anonymous_bytes
             .store(memory.peak_anonymous_bytes, Relaxed);
         self.peak_resident_bytes

@@ -23,7 +23,7 @@ pub enum FileBytes {
     Mapped {
         /// All of the file.
         bytes: Bytes,
-        /// Tells whether they can be believed.
+        /// Tells whether they can be believed, and takes back the pages of what was read.
         mapping: Arc<Mapping>,
     },
     /// Read piece by piece.
@@ -129,9 +129,13 @@ impl ChunkReader for FileBytes {
 
     fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
         match self {
-            FileBytes::Mapped { bytes, .. } => {
+            FileBytes::Mapped { bytes, mapping } => {
                 let range = checked_range(start, length as u64, bytes.len() as u64)?;
-                Ok(bytes.slice(range.start as usize..range.end as usize))
+                Ok(map::lend(
+                    mapping,
+                    bytes,
+                    range.start as usize..range.end as usize,
+                ))
             }
             FileBytes::Read { file, len } => {
                 checked_range(start, length as u64, *len)?;

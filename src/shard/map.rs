@@ -1,4 +1,4 @@
-//! Memory-mapping of files: with the guard beside it, the one place outside the SIMD kernels where `unsafe` may stand.
+//! Memory-mapping of files: with what is beside it, the one place outside the SIMD kernels where `unsafe` may stand.
 //!
 //! The contract, once: a mapped file must not be changed while it is mapped. Inputs are read-only by design and the
 //! spill file is ours alone. An input that is cut short all the same, or whose disk fails, is met by [`guard`]: its lost
@@ -7,15 +7,19 @@
 pub mod guard;
 pub mod heap;
 
+mod lent;
+
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use memmap2::Mmap;
+use memmap2::{Advice, Mmap};
 
 use self::guard::Guarded;
 use crate::error::{Error, Result};
+
+pub use lent::lend;
 
 /// A guarded mapping of a whole file.
 #[derive(Debug)]
@@ -41,7 +45,8 @@ impl AsRef<[u8]> for Owner {
     }
 }
 
-/// Maps a whole file, read-only and guarded: its bytes, and the mapping to ask whether they can be believed.
+/// Maps a whole file that is read from front to back, read-only and guarded: its bytes, and the mapping, to ask whether
+/// they can be believed and to [`lend`] some of them.
 ///
 /// `None` where it cannot be: an empty file has nothing to map, and at most [`guard::MAX_GUARDED`] are guarded at once.
 ///
@@ -56,6 +61,8 @@ pub fn map_guarded(path: &Path, file: &File) -> Result<Option<(Bytes, Arc<Mappin
         return Ok(None);
     }
     let map = map(path, file)?;
+    // A system without such advice reads ahead as it likes.
+    let _ = map.advise(Advice::Sequential);
     let start = map.as_ptr().addr();
     let Some(guarded) = Guarded::new(start..start + map.len()) else {
         return Ok(None);

@@ -110,7 +110,7 @@ fn no_images_are_an_error() {
 
 #[test]
 fn a_row_group_is_bounded_in_rows_and_in_bytes() {
-    let mut pending = Pending::new(&Labels::None);
+    let mut pending = Pending::new(&Labels::None, &Storage::default());
     assert!(
         !pending.is_full(ROW_GROUP_MAX_BYTES + 1),
         "a single image always fits"

@@ -111,10 +111,11 @@ fn stages(run: &Value) -> Vec<StageRow> {
 
 fn memory(run: &Value) -> Vec<(&'static str, String)> {
     let parts = [
+        ("process", "peak_heap_bytes", "heap, at most, as asked for"),
         (
             "process",
             "peak_anonymous_bytes",
-            "heap and stacks, at most, as measured",
+            "heap and stacks in use, at most, as measured",
         ),
         (
             "process",
