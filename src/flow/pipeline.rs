@@ -14,7 +14,7 @@ use crate::error::{Error, Place, Result, panic_message};
 /// Batches in flight for each worker of a stage: one at work and one waiting in both mapped stages.
 const IN_FLIGHT_PER_WORKER: usize = 4;
 
-/// How worker threads are called; their panics are caught and reported as errors.
+/// How the names of all our threads begin; no panic leaves one.
 pub const THREAD_PREFIX: &str = "bovw-";
 
 /// What a source yields: an item, and what the runtime must know about it.

@@ -155,7 +155,7 @@ impl Progress {
 /// How a run is watched and stopped.
 #[derive(Clone, Copy)]
 pub struct Watch<'a> {
-    /// Set from outside to stop the run: batches in flight are finished, then it ends as interrupted.
+    /// Set from outside to stop the run: batches in flight are finished, then it ends as interrupted; unless it was done.
     pub interrupt: &'a AtomicBool,
     /// Counters.
     pub progress: &'a Progress,
