@@ -35,7 +35,10 @@ impl Bases {
         match n % 4 {
             0 => bytes::flip(&mut mutant, &mut rng),
             1 => bytes::cut(&mut mutant, &mut rng),
-            2 => mutant = bytes::splice(base, rng.one_of(&self.0), &mut rng),
+            2 => {
+                let other: &Vec<u8> = rng.one_of(&self.0);
+                mutant = bytes::splice(base, other, &mut rng);
+            }
             _ => lie_in_header(&mut mutant, &mut rng),
         }
         // A checksum that is right again lets the change be seen.
