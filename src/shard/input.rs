@@ -60,8 +60,8 @@ impl ShardInfo {
     /// # Errors
     /// The file is not as it was when the job opened it.
     pub fn check_unchanged(&self) -> Result<()> {
-        let (then, now) = (self.fingerprint, Fingerprint::of(&self.path)?);
-        if now == then {
+        let (then, now) = (&self.fingerprint, Fingerprint::of(&self.path)?);
+        if now == *then {
             return Ok(());
         }
         if now.size_bytes < then.size_bytes {

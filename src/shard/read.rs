@@ -53,7 +53,7 @@ pub struct PageCost {
 }
 
 /// What tells one state of an input file from another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Fingerprint {
     /// Size of the file.
     pub size_bytes: u64,

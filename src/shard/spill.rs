@@ -346,7 +346,7 @@ mod tests {
                     },
                     row_stride: 6,
                     offsets: &offsets,
-                    pixels: if image % 2 == 0 {
+                    pixels: if image.is_multiple_of(2) {
                         PixelsRef::U8(&pixels)
                     } else {
                         PixelsRef::F32(&floats)

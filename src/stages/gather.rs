@@ -29,6 +29,9 @@ pub trait Keepable {
     fn keep(&mut self, at: &Self::Point, n_shards: usize, file: &Path, of: &str) -> Result<bool>;
 }
 
+/// What stands beside a limited sample: the largest hash that is wanted, and the hashes of its patches.
+type Beside = Option<(u64, Vec<u64>)>;
+
 /// A gathering on disk: `beside` is what belongs to the sample and is not in its files.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Kept<B> {
@@ -98,8 +101,9 @@ impl<'a> Gather<'a> {
     /// Goes on from the checkpoint in `file`, and says how many shards are gathered already: none where there is no
     /// checkpoint of the gathering `of`.
     pub fn go_on(&mut self, file: &Path, of: &str) -> Result<usize> {
-        let kept: Option<Kept<Option<(u64, Vec<u64>)>>> = checkpoint::read(file, of);
-        let Some(kept) = kept else { return Ok(0) };
+        let Some(kept) = checkpoint::read::<Kept<Beside>>(file, of) else {
+            return Ok(0);
+        };
         let (heap, dir) = (self.max_heap_bytes, self.spill_dir);
         let Some(writer) = SampleWriter::go_on(self.patch, heap, dir, kept.sample)? else {
             return Ok(0);

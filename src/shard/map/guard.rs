@@ -27,12 +27,14 @@ struct Slot {
 }
 
 impl Slot {
-    const EMPTY: Slot = Slot {
-        generation: AtomicUsize::new(0),
-        start: AtomicUsize::new(0),
-        end: AtomicUsize::new(0),
-        is_lost: AtomicBool::new(false),
-    };
+    const fn new() -> Slot {
+        Slot {
+            generation: AtomicUsize::new(0),
+            start: AtomicUsize::new(0),
+            end: AtomicUsize::new(0),
+            is_lost: AtomicBool::new(false),
+        }
+    }
 
     /// Whether a generation is that of a row in use.
     fn is_used(generation: usize) -> bool {
@@ -40,7 +42,7 @@ impl Slot {
     }
 }
 
-static SLOTS: [Slot; MAX_GUARDED] = [Slot::EMPTY; MAX_GUARDED];
+static SLOTS: [Slot; MAX_GUARDED] = [const { Slot::new() }; MAX_GUARDED];
 
 /// Held while a row is taken or given back; never by the handler.
 static CHANGES: Mutex<()> = Mutex::new(());
