@@ -290,7 +290,7 @@ def scored_files() -> Iterator[tuple[str, bytes]]:
 
 
 def run_files() -> Iterator[tuple[str, str, bytes]]:
-    """What a run leaves, for the targets `manifest`, `tables` and `vocabulary`."""
+    """What a run leaves, for the targets `manifest`, `report`, `tables` and `vocabulary`."""
     shard = (CORPUS / "shard" / "struct-png-zstd.parquet").read_bytes()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -299,26 +299,24 @@ def run_files() -> Iterator[tuple[str, str, bytes]]:
         data.parent.mkdir()
         data.write_bytes(shard)
         os.utime(data, (GOOD_SHARD_SECONDS, GOOD_SHARD_SECONDS))
-        run(root, [])
+        run(root)
         out = root / "out"
         manifest = (out / "manifest.json").read_bytes()
         yield "manifest", "manifest", b"m" + manifest
-        yield "manifest", "report", b"r" + manifest
         yield "manifest", "state", b"s" + state_of(json.loads(manifest))
+        yield "report", "manifest", b"m" + manifest
         yield "vocabulary", "words.parquet", (out / "vocabulary.parquet").read_bytes()
         for kind, name in [
             ("p", "pictures/patches"),
             ("i", "pictures/images"),
             ("t", "pictures/timeline"),
+            ("c", "clusters/pixels-k2.centroids"),
             ("f", "features/input"),
         ]:
-            file = (out / f"{name}.parquet").read_bytes()
-            yield "tables", Path(name).name, kind.encode() + file
-        run(root, ["output.dir='clustered'", "cluster=[{of='pixels', k=2}]"])
-        centroids = (root / "clustered" / "clusters" / "pixels-k2.centroids.parquet").read_bytes()
-        yield "tables", "centroids", b"c" + centroids
-        clustered = (root / "clustered" / "manifest.json").read_bytes()
-        yield "manifest", "clustered", b"m" + clustered
+            file = kind.encode() + (out / f"{name}.parquet").read_bytes()
+            yield "tables", Path(name).name, file
+            if name.startswith("pictures/"):
+                yield "report", Path(name).name, file
 
 
 def state_of(manifest: dict[str, Any]) -> bytes:
@@ -344,12 +342,11 @@ def state_of(manifest: dict[str, Any]) -> bytes:
     return json.dumps(state, indent=2).encode() + b"\n"
 
 
-def run(root: Path, sets: list[str]) -> None:
+def run(root: Path) -> None:
     """`bovw run` of the job in `root`."""
     command = [str(BOVW), "run", "job.toml", "--progress", "none"]
-    for value in sets:
-        command += ["--set", value]
-    subprocess.run(command, cwd=root, check=True, capture_output=True)
+    clusters = ["--set", "cluster = [{ of = 'pixels', k = 2 }]"]
+    subprocess.run(command + clusters, cwd=root, check=True, capture_output=True)
 
 
 def write(target: str, name: str, data: bytes) -> None:

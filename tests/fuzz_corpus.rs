@@ -79,5 +79,5 @@ mod every_input_is_read_or_refused_by_name {
             }
         };
     }
-    replays!(job shard image idx csv vocabulary manifest tables evaluate);
+    replays!(job shard image idx csv vocabulary manifest report tables evaluate);
 }

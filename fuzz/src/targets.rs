@@ -31,7 +31,7 @@ use bovw::shard::{centroids, detect, examples, timeline, vectors, vocabulary};
 use bovw::stages::rows::{RowsParams, RowsSource};
 
 /// Every target's name and function.
-pub const TARGETS: [(&str, fn(&Path, &[u8])); 9] = [
+pub const TARGETS: [(&str, fn(&Path, &[u8])); 10] = [
     ("job", job),
     ("shard", shard),
     ("image", image),
@@ -39,6 +39,7 @@ pub const TARGETS: [(&str, fn(&Path, &[u8])); 9] = [
     ("csv", csv),
     ("vocabulary", vocabulary_file),
     ("manifest", manifest),
+    ("report", drawn),
     ("tables", tables),
     ("evaluate", evaluate_file),
 ];
@@ -345,41 +346,46 @@ pub fn vocabulary_file(dir: &Path, bytes: &[u8]) {
     }
 }
 
-/// A run's directory whose state or manifest is the input: `s` and a state, `m` and a manifest, `r` and a manifest that a
-/// report is drawn from. Nothing outside the directory may be touched.
+/// A run's directory whose state or manifest is the input: `s` and a state, or `m` and a manifest. Nothing outside the
+/// directory may be touched.
 pub fn manifest(dir: &Path, bytes: &[u8]) {
     let (kind, json) = bytes.split_at(bytes.len().min(1));
     let finished = finished_run(dir);
-    let job = job_in(dir);
+    let job = finished_job(dir);
     let out = &job.output.dir;
     restore(&finished, out, false);
     let name = match kind {
         b"s" => STATE_FILE,
         _ => MANIFEST_FILE,
     };
-    let path = put(out, name, json);
+    put(out, name, json);
     let plan = Plan::new(&job).expect("a good job");
-    if kind == b"r" {
-        return drawn(out);
-    }
     let outside = put(dir, "outside.txt", b"not ours");
     for fresh in [false, true] {
         match RunDir::open(&plan, fresh) {
-            Ok((_, Found::State(state))) => drop(state),
-            Ok((_, Found::Done(manifest))) => drop(report_files(&manifest)),
-            Err(error) => refused(&error, path.parent().unwrap_or(dir)),
+            Ok((_, Found::State(_))) => {}
+            Ok((_, Found::Done(manifest))) => drop(bovw::report::files(&manifest)),
+            Err(error) => refused(&error, out),
         }
     }
     assert!(outside.is_file() && dir.join("data/input.parquet").is_file());
 }
 
-fn report_files(manifest: &bovw::shard::manifest::Manifest) -> Vec<String> {
-    bovw::report::files(manifest)
-}
-
-fn drawn(out: &Path) {
-    if let Err(error) = report::draw(out) {
-        refused(&error, out);
+/// A finished run that a report is drawn from, one of whose files is the input; its first byte says which. Slow, since
+/// whatever can be drawn is drawn.
+pub fn drawn(dir: &Path, bytes: &[u8]) {
+    let (kind, file) = bytes.split_at(bytes.len().min(1));
+    let name = match kind {
+        b"p" => examples::PATCHES_FILE,
+        b"i" => examples::IMAGES_FILE,
+        b"t" => timeline::TIMELINE_FILE,
+        _ => MANIFEST_FILE,
+    };
+    let out = dir.join("out");
+    restore(&finished_run(dir), &out, name != MANIFEST_FILE);
+    put(&out, name, file);
+    if let Err(error) = report::draw(&out) {
+        refused(&error, &out);
     }
 }
 
@@ -401,16 +407,8 @@ pub fn tables(dir: &Path, bytes: &[u8]) {
         b"c" => centroids::read(&path).map(drop),
         _ => features_file(&path),
     };
-    match result {
-        Err(error) => refused(&error, &path),
-        // What is only kept for pictures is drawn beside the results of a good run.
-        Ok(()) if matches!(kind, b"p" | b"i" | b"t") => {
-            let out = dir.join("out");
-            restore(&finished_run(dir), &out, true);
-            put(&out, name, file);
-            drawn(&out);
-        }
-        Ok(()) => {}
+    if let Err(error) = result {
+        refused(&error, &path);
     }
 }
 
@@ -461,7 +459,16 @@ fn text(path: &Path) -> String {
 }
 
 fn job_in(dir: &Path) -> Job {
-    JobFile::parse(&dir.join("job.toml"), JOB, &[])
+    job_with(dir, &[])
+}
+
+/// The job of the finished run, which has clusters as well.
+fn finished_job(dir: &Path) -> Job {
+    job_with(dir, &["cluster = [{ of = 'pixels', k = 2 }]".to_owned()])
+}
+
+fn job_with(dir: &Path, sets: &[String]) -> Job {
+    JobFile::parse(&dir.join("job.toml"), JOB, sets)
         .and_then(|file| Job::check(file, dir))
         .expect("a good job")
 }
@@ -481,7 +488,7 @@ fn finished_run(dir: &Path) -> PathBuf {
     let finished = dir.join("finished");
     if !finished.exists() {
         good_shard(dir);
-        watched(|watch| run::run(&job_in(dir), true, watch)).expect("a good run");
+        watched(|watch| run::run(&finished_job(dir), true, watch)).expect("a good run");
         fs::rename(dir.join("out"), &finished).expect("moved");
     }
     finished
@@ -492,7 +499,7 @@ fn restore(finished: &Path, out: &Path, with_manifest: bool) {
     if out.exists() {
         fs::remove_dir_all(out).expect("removed");
     }
-    for folder in ["", "features", "pictures", "bad_images"] {
+    for folder in ["", "features", "clusters", "pictures"] {
         make_dir(&out.join(folder));
         let Ok(entries) = fs::read_dir(finished.join(folder)) else {
             continue;
