@@ -334,7 +334,7 @@ fn new_state(plan: &Plan) -> Result<State> {
             .map(|shard| InputState {
                 path: from_job(&shard.path, &plan.job.base_dir),
                 rows: shard.n_rows,
-                fingerprint: shard.fingerprint,
+                fingerprint: shard.fingerprint.clone(),
                 footer_blake3: shard.footer_blake3.clone(),
             })
             .collect(),
