@@ -33,6 +33,7 @@ fn inputs(target: &str) -> Vec<PathBuf> {
     files
 }
 
+#[expect(clippy::print_stderr, reason = "an abort must tell which input it was")]
 fn replay(target: &str) {
     note_panics();
     let dir = tempfile::tempdir().expect("a folder");
@@ -40,7 +41,7 @@ fn replay(target: &str) {
     assert!(!inputs.is_empty(), "there are no inputs for {target}");
     for path in inputs {
         let bytes = fs::read(&path).expect("an input");
-        println!("{}", path.display());
+        eprintln!("{}", path.display());
         targets::give(target, dir.path(), &bytes);
         let panics = PANICS.lock().unwrap_or_else(PoisonError::into_inner);
         assert!(panics.is_empty(), "{}: {panics:?}", path.display());

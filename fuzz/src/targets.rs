@@ -30,8 +30,11 @@ use bovw::shard::read::{Shard, Wanted};
 use bovw::shard::{centroids, detect, examples, timeline, vectors, vocabulary};
 use bovw::stages::rows::{RowsParams, RowsSource};
 
+/// What takes an input, in a folder of its own.
+pub type Entry = fn(&Path, &[u8]);
+
 /// Every target's name and function.
-pub const TARGETS: [(&str, fn(&Path, &[u8])); 10] = [
+pub const TARGETS: [(&str, Entry); 10] = [
     ("job", job),
     ("shard", shard),
     ("image", image),
