@@ -194,8 +194,8 @@ fn too_little_memory_is_refused_with_what_to_give() {
     let scene = Scene::with(&good());
     let sets = ["vocabulary.k = 100000", "run.memory = '32MiB'"];
     assert_snapshot!(refused(&scene, 2, &sets), @"
-    error: run.memory: 32.0 MiB is not enough, the job needs 305.1 MiB
-      help: give at least 306MiB; most of it, 294.1 MiB, goes to k-means; a lower vocabulary.k, vocabulary.max_iter or run.threads needs less
+    error: run.memory: 32.0 MiB is not enough, the job needs 312.0 MiB
+      help: give at least 313MiB; most of it, 301.0 MiB, goes to k-means; a lower vocabulary.k, vocabulary.max_iter or run.threads needs less
     ");
     let endless = format!("vocabulary.n_init = {}", i64::MAX);
     assert!(refused(&scene, 2, &[&endless]).starts_with("error: run.memory: "));

@@ -180,8 +180,8 @@ fn memory_changes_no_byte_even_where_the_sample_is_spilled() {
     let (is_spilled, expected) = run_with("1GiB", 2);
     assert!(!is_spilled);
     for threads in [1, 3] {
-        let (is_spilled, found) = run_with("16MiB", threads);
-        assert!(is_spilled, "the sample was to be too large for 16 MiB");
+        let (is_spilled, found) = run_with("17MiB", threads);
+        assert!(is_spilled, "the sample was to be too large for 17 MiB");
         assert!(found == expected, "{threads} threads");
     }
 }
@@ -293,7 +293,7 @@ fn clusters_of_a_spilled_sample_and_by_mini_batches_do_not_depend_on_threads_or_
     assert_eq!(expected.len(), 3 + 1 + 6 + 2);
     for threads in [1, 3] {
         // With the least that is enough, k-means leaves so little that the 3 MB of pixels are spilled.
-        let refusal = run_with("16MiB", threads)
+        let refusal = run_with("17MiB", threads)
             .expect_err("too little")
             .to_string();
         let (_, least) = refusal.split_once("give at least ").expect("a remedy");

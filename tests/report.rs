@@ -429,8 +429,9 @@ fn cluster_entry(of: &str, evaluation: Value) -> Value {
 }
 
 fn evaluation(labels: &[String], confusion: &[Vec<u64>]) -> Value {
+    let n_labelled: u64 = confusion.iter().flatten().sum();
     json!({
-        "label": "label", "n_labelled": 12, "n_unlabelled": 1, "labels": labels, "confusion": confusion,
+        "label": "label", "n_labelled": n_labelled, "n_unlabelled": 1, "labels": labels, "confusion": confusion,
         "purity": 0.75, "nmi": 0.5, "ari": 0.25, "homogeneity": 0.6, "completeness": 0.4, "v_measure": 0.48,
     })
 }

@@ -26,10 +26,10 @@ pub enum Purpose {
     ExamplePatches,
     /// Images that are kept to be looked at; the index is 0.
     ExampleImages,
-    /// Images whose vectors are recounted by `bovw verify`; the index is the image's place among those drawn.
-    RecountedImages,
     /// A synthetic image; the index is its row number.
     SynthImage,
+    /// Images whose vectors are recounted by `bovw verify`; the index is the image's place among those drawn.
+    RecountedImages,
 }
 
 /// A stream of random numbers.
