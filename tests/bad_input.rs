@@ -757,6 +757,16 @@ fn a_damaged_vocabulary_is_refused() {
 // ---- The output
 
 #[test]
+fn what_a_run_that_was_killed_left_half_written_is_in_nobodys_way() {
+    let scene = Scene::with(&good());
+    let half = scene.file("out/features/.bovw-tmp-half", b"half a file");
+    let mut fresh = scene.run_args(&[]);
+    fresh.push("--fresh".to_owned());
+    scene.bovw(&fresh).ok();
+    assert!(!half.exists());
+}
+
+#[test]
 fn the_output_of_another_job_is_not_written_over() {
     let scene = Scene::with(&good());
     scene.run(&[]).ok();

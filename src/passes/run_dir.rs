@@ -51,17 +51,24 @@ impl RunDir {
         if fresh {
             dir.clear()?;
         }
+        // First, or they would pass for files of somebody else's.
+        dir.remove_leftovers()?;
         let found = dir.find(plan)?;
         for folder in [FEATURES_DIR, PICTURES_DIR] {
             whole::create_dir(&dir.path.join(folder))?;
         }
+        Ok((dir, found))
+    }
+
+    /// Removes temporary files that a killed run left.
+    fn remove_leftovers(&self) -> Result<()> {
         for folder in ["", FEATURES_DIR, BAD_IMAGES_DIR, CLUSTERS_DIR, PICTURES_DIR] {
-            let folder = dir.path.join(folder);
+            let folder = self.path.join(folder);
             if folder.is_dir() {
                 whole::remove_leftovers(&folder)?;
             }
         }
-        Ok((dir, found))
+        Ok(())
     }
 
     /// The directory.

@@ -5,9 +5,11 @@
 //! lies in a mapping of ours, the rest of that mapping becomes zeros, the mapping is marked as lost, and the read goes
 //! on. Every other fault goes to whoever handled SIGBUS before, or ends the process as it always did.
 //!
-//! The contract: zeros are never believed. Whoever reads a guarded mapping asks [`Guarded::is_lost`] afterwards, before
+//! The contract: zeros are never believed. Whoever reads a guarded mapping asks [`Mapping::is_lost`] afterwards, before
 //! what was read, or an error that it led to, is passed on. The handler does nothing that a signal handler may not do:
 //! it takes no lock and allocates nothing.
+//!
+//! [`Mapping::is_lost`]: super::Mapping::is_lost
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
