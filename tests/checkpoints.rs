@@ -154,6 +154,7 @@ fn k_means_that_is_interrupted_again_and_again_gives_the_same_bytes() {
 
 #[test]
 fn checkpoints_that_are_damaged_or_lost_cost_time_and_no_byte() {
+    type Harm<'a> = &'a dyn Fn(&Path);
     let sets = JOBS[3];
     let expected = undisturbed(sets);
     let spoil = |path: &Path| {
@@ -167,7 +168,7 @@ fn checkpoints_that_are_damaged_or_lost_cost_time_and_no_byte() {
         let bytes = fs::read(path).expect("a file");
         fs::write(path, &bytes[..bytes.len() / 2]).expect("written");
     };
-    let harms: [(&str, &dyn Fn(&Path)); 6] = [
+    let harms: [(&str, Harm<'_>); 6] = [
         (".bovw-training", &spoil),
         (".bovw-training", &lose),
         (".bovw-sampling", &spoil),
