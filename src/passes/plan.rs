@@ -179,7 +179,9 @@ fn first_image(input: &InputSet, job: &Job) -> Result<Option<(u32, u32)>> {
     };
     let (_, batch) = batch?;
     let rows = ImageRows::new(&batch, &input.image, &shard.path().into())?;
+    // One that the ceiling has no room for is refused when it is read.
     Ok((0..batch.num_rows())
+        .filter(|&row| rows.size(row).decode_bytes <= job.run.memory_bytes)
         .find_map(|row| rows.get(row).ok())
         .map(|image| (image.height, image.width)))
 }
