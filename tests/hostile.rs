@@ -108,7 +108,7 @@ mod thrift {
     }
 }
 
-use thrift::{BINARY, I32, I64, LIST, STRUCT, fields, list, number, text};
+use thrift::{BINARY, I32, I64, LIST, STRUCT, fields, list, number, text, varint};
 
 /// One element of a schema: a name, and so many children.
 fn element(name: &str, n_children: i64) -> Vec<u8> {
@@ -202,9 +202,14 @@ fn with_chunk(pages: &[u8], chunk: Chunk, leaf: Vec<u8>) -> Vec<u8> {
 
 /// A page of so many values that claims these sizes and holds `body`.
 fn data_page(plain: i64, stored: i64, values: i64, body: &[u8]) -> Vec<u8> {
+    encoded_page(0, plain, stored, values, body)
+}
+
+/// The same in another encoding than plain, by its number.
+fn encoded_page(encoding: i64, plain: i64, stored: i64, values: i64, body: &[u8]) -> Vec<u8> {
     let header = fields(&[
         (1, I32, number(values)),
-        (2, I32, number(0)),
+        (2, I32, number(encoding)),
         (3, I32, number(3)),
         (4, I32, number(3)),
     ]);
@@ -426,6 +431,44 @@ fn pages_that_claim_what_their_bytes_cannot_hold_are_refused() {
         scene.file("data/a.parquet", with_chunk(&pages, chunk, leaf));
         let sets = ["run.memory = '16MiB'", "input.image = 'image'"];
         refused(&scene, &sets, words);
+    }
+}
+
+#[test]
+fn delta_encoded_texts_that_claim_more_lengths_than_the_page_has_values_are_refused() {
+    // Blocks that hold as many lengths as one likes, in one part that takes no bits.
+    let lengths = |n: u64| [varint(1 << 40), varint(1), varint(n), vec![0, 0, 0]].concat();
+    let pages = [
+        // DELTA_LENGTH_BYTE_ARRAY; DELTA_BYTE_ARRAY, in what texts share and in what they do not.
+        (6, lengths(1 << 33)),
+        (7, lengths(1 << 33)),
+        (7, [lengths(4), lengths(1 << 33)].concat()),
+    ];
+    let scene = Scene::new();
+    for (encoding, body) in pages {
+        let len = body.len() as i64;
+        // Snappy, with nothing compressed: the length, and all as one literal.
+        let snappy = [vec![len as u8, (len as u8 - 1) << 2], body.clone()].concat();
+        let stored = snappy.len() as i64;
+        for (codec, page) in [
+            (0, encoded_page(encoding, len, len, 4, &body)),
+            (1, encoded_page(encoding, len, stored, 4, &snappy)),
+        ] {
+            let chunk = Chunk {
+                codec,
+                ..chunk(&page)
+            };
+            scene.file(
+                "data/a.parquet",
+                with_chunk(&page, chunk, leaf("image", None)),
+            );
+            let sets = ["run.memory = '16MiB'", "input.image = 'image'"];
+            refused(
+                &scene,
+                &sets,
+                "a page of 4 values claims 8589934592 lengths",
+            );
+        }
     }
 }
 

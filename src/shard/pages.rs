@@ -29,6 +29,9 @@ const BROTLI_WINDOW_BYTES: u64 = 16 << 20;
 /// Bytes of headers that a codec's expansion is not counted in.
 const CODEC_SLACK_BYTES: u64 = 64;
 
+/// DELTA_LENGTH_BYTE_ARRAY and DELTA_BYTE_ARRAY, as the format numbers them.
+const DELTA_TEXTS: [i32; 2] = [6, 7];
+
 /// Sizes of the pages of one column chunk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct PageSizes {
@@ -44,6 +47,8 @@ pub(super) struct PageSizes {
     pub(super) plain_bytes: u64,
     /// Pages.
     pub(super) n_pages: u64,
+    /// Whether some hold texts that are encoded by their lengths, which the headers tell nothing of.
+    pub(super) has_delta: bool,
 }
 
 impl PageSizes {
@@ -83,6 +88,7 @@ impl PageSizes {
             },
             plain_bytes,
             n_pages: 1,
+            has_delta: false,
         };
         sizes.heap_bytes(chunk.compression(), is_mapped)
     }
@@ -137,6 +143,7 @@ impl PageSizes {
         };
         self.plain_bytes = self.plain_bytes.saturating_add(plain_bytes);
         self.stored_bytes = self.stored_bytes.max(page.stored_bytes);
+        self.has_delta |= page.is_delta;
         if page.kind == PageKind::Dictionary {
             if page.n_dictionary > plain_bytes / value_bytes(chunk) {
                 return Err(format!(
@@ -213,6 +220,8 @@ struct PageHeader {
     n_values: u64,
     /// Values of a dictionary.
     n_dictionary: u64,
+    /// Whether its values are texts that are encoded by their lengths.
+    is_delta: bool,
 }
 
 impl PageHeader {
@@ -222,6 +231,7 @@ impl PageHeader {
         let mut compact = Compact::new(input, left);
         let mut numbers = [None; 3];
         let (mut n_values, mut n_dictionary, mut is_compressed) = (0, 0, true);
+        let mut encoding = 0;
         compact
             .fields(|compact, id, kind| match id {
                 1..=3 => {
@@ -237,6 +247,14 @@ impl PageHeader {
                     }
                     (7, Kind::Bool(value)) if id == 8 => {
                         is_compressed = value;
+                        Ok(())
+                    }
+                    (2, _) if id == 5 => {
+                        encoding = compact.i32(kind)?;
+                        Ok(())
+                    }
+                    (4, _) if id == 8 => {
+                        encoding = compact.i32(kind)?;
                         Ok(())
                     }
                     // All numbers, but for statistics, which are passed over, and the flag.
@@ -277,6 +295,7 @@ impl PageHeader {
                 PageKind::Dictionary | PageKind::Skipped => 0,
             },
             n_dictionary: size(Some(n_dictionary))?,
+            is_delta: kind == PageKind::Data && DELTA_TEXTS.contains(&encoding),
         };
         if page.header_bytes + page.stored_bytes > left {
             return Err(format!(

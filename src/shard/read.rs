@@ -2,7 +2,6 @@
 //!
 //! Nothing here holds more than the record batch it hands out; how many rows that has is the caller's choice.
 
-use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,12 +16,11 @@ use parquet::arrow::arrow_reader::{
     ParquetRecordBatchReaderBuilder, RowSelection,
 };
 use parquet::basic::Type;
-use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, KeyValue};
-use parquet::file::reader::{ChunkReader, Length};
 
-use super::bytes::{FileBytes, FileReader};
-use super::claims::{self, MAGIC, TAIL_BYTES};
+use super::bytes::FileBytes;
+use super::delta;
+use super::footer;
 use super::hugging_face::{self, Features};
 use super::map::heap;
 use super::pages::PageSizes;
@@ -50,6 +48,8 @@ pub struct PageCost {
     pub n_pages: u64,
     /// The column that takes most of it, and its largest page or dictionary in bytes.
     pub largest: (String, u64),
+    // Columns whose pages claim more than their headers tell.
+    delta_leaves: Vec<usize>,
 }
 
 /// What tells one state of an input file from another.
@@ -102,21 +102,9 @@ impl Shard {
     /// Opens a file and reads its footer.
     pub fn open(path: &Path, io: Io) -> Result<Shard> {
         let bytes = FileBytes::open(path, io)?;
-        if bytes.len() == 0 {
-            return Err(Error::file(
-                path,
-                "is empty (0 bytes), so it is not a Parquet file",
-            ));
-        }
-        check_magic(path, &bytes)?;
-        let metadata = no_panic(|| checked_footer(&bytes));
-        // Whatever a file that is being cut short seems to hold, that is what is wrong with it.
-        if metadata.is_err() || bytes.is_lost() {
-            bytes.check_whole(path)?;
-        }
         Ok(Shard {
             path: path.to_owned(),
-            metadata: metadata.map_err(|error| damaged_footer(path, error))?,
+            metadata: footer::read(path, &bytes)?,
             bytes,
             max_page_bytes: MAX_PAGE_BYTES,
         })
@@ -144,15 +132,7 @@ impl Shard {
 
     /// BLAKE3 of the footer, in hex: an input that is written anew has another one, whatever its size and time.
     pub fn footer_blake3(&self) -> Result<String> {
-        let hash = footer(&self.bytes).and_then(|(footer, footer_bytes)| {
-            let mut hasher = blake3::Hasher::new();
-            hasher
-                .update_reader(footer.take(footer_bytes))
-                .map_err(|e| e.to_string())?;
-            Ok(hasher.finalize().to_hex().to_string())
-        });
-        self.bytes.check_whole(&self.path)?;
-        hash.map_err(|error| damaged_footer(&self.path, error))
+        footer::blake3(&self.path, &self.bytes)
     }
 
     /// The file.
@@ -235,6 +215,7 @@ impl Shard {
             heap_bytes: 0,
             n_pages: 0,
             largest: (String::new(), 0),
+            delta_leaves: Vec::new(),
         };
         let mut most = 0;
         for leaf in self.leaves(wanted) {
@@ -247,6 +228,9 @@ impl Shard {
             let heap_bytes = sizes.heap_bytes(chunk.compression(), self.bytes.is_mapped());
             cost.heap_bytes = cost.heap_bytes.saturating_add(heap_bytes);
             cost.n_pages += sizes.n_pages;
+            if sizes.has_delta {
+                cost.delta_leaves.push(leaf);
+            }
             if heap_bytes > most {
                 most = heap_bytes;
                 cost.largest = (column(), sizes.largest_bytes());
@@ -357,17 +341,33 @@ impl Shard {
         })
     }
 
-    /// What the Parquet reader would allocate by the word of page headers must be allowed.
+    /// What the Parquet reader would allocate by the word of pages must be allowed.
     fn check_cost(&self, row_group: usize, wanted: &[Wanted]) -> Result<()> {
         let cost = self.page_cost(row_group, wanted)?;
         heap::expect_pages(cost.heap_bytes);
-        let (column, page_bytes) = cost.largest;
+        self.check_allowed(row_group, &cost)?;
+        let group = self.metadata.metadata().row_group(row_group);
+        let n_rows = usize::try_from(group.num_rows()).unwrap_or(0);
+        for &leaf in &cost.delta_leaves {
+            let chunk = &group.columns()[leaf];
+            no_panic(|| delta::check_chunk(&self.bytes, chunk, n_rows)).map_err(|reason| {
+                let place = Place::file(&self.path).row_group(row_group);
+                self.read_error(place.column(chunk.column_path().string()), &reason)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn check_allowed(&self, row_group: usize, cost: &PageCost) -> Result<()> {
+        let (column, page_bytes) = &cost.largest;
         if cost.heap_bytes > self.max_page_bytes {
             return Err(Error::File {
-                place: Place::file(&self.path).row_group(row_group).column(column),
+                place: Place::file(&self.path)
+                    .row_group(row_group)
+                    .column(column.as_str()),
                 message: format!(
                     "a page holds {}, and reading such pages takes {} of memory, where {} are left for it",
-                    ByteSize(page_bytes),
+                    ByteSize(*page_bytes),
                     ByteSize(cost.heap_bytes),
                     ByteSize(self.max_page_bytes),
                 ),
@@ -407,6 +407,7 @@ impl Shard {
             let end = first + self.row_group_rows(row_group);
             let (own, later) = left.split_at(left.partition_point(|&row| row < end));
             if !own.is_empty() {
+                self.check_cost(row_group, wanted)?;
                 row_groups.push(row_group);
                 ranges.extend(own.iter().map(|&row| {
                     let at = (row - first + first_read) as usize;
@@ -532,63 +533,12 @@ fn decoded_bytes(chunk: &ColumnChunkMetaData, rows: u64) -> u64 {
         .max(bytes(chunk.uncompressed_size()))
 }
 
-/// Reads a footer that was held against the file first.
-fn checked_footer(bytes: &FileBytes) -> Result<ArrowReaderMetadata, String> {
-    let (footer, footer_bytes) = footer(bytes)?;
-    claims::check_footer(footer, footer_bytes)?;
-    let metadata = ArrowReaderMetadata::load(bytes, ArrowReaderOptions::new());
-    let metadata = metadata.map_err(|error| error.to_string())?;
-    claims::check_metadata(metadata.metadata(), bytes.len())?;
-    Ok(metadata)
-}
-
-/// A footer that nobody has looked at, and how long it is.
-fn footer(bytes: &FileBytes) -> Result<(FileReader, u64), String> {
-    let text = |error: ParquetError| error.to_string();
-    let len = bytes.len();
-    let tail = bytes
-        .get_bytes(len.saturating_sub(TAIL_BYTES), TAIL_BYTES as usize)
-        .map_err(text)?;
-    let tail = tail.as_ref().try_into().map_err(|_| "it has no end")?;
-    let range = claims::footer_range(tail, len)?;
-    let footer = bytes.get_read(range.start).map_err(text)?;
-    Ok((footer, range.end - range.start))
-}
-
-/// Tells what was never Parquet from what is not all there, which the Parquet reader calls by one name.
-fn check_magic(path: &Path, bytes: &FileBytes) -> Result<()> {
-    let is_magic = |start: u64| {
-        bytes
-            .get_bytes(start, MAGIC.len())
-            .is_ok_and(|found| found == MAGIC)
-    };
-    if !is_magic(0) {
-        return Err(Error::File {
-            place: Place::file(path),
-            message: "is not a Parquet file: it does not start with PAR1".to_owned(),
-            help: Some(
-                "make shards from images, CSV or IDX with `bovw import`, or narrow input.files"
-                    .to_owned(),
-            ),
-        });
-    }
-    if !is_magic(bytes.len().saturating_sub(MAGIC.len() as u64)) {
-        return Err(Error::File {
-            place: Place::file(path),
-            message: "is a Parquet file without its end: truncated, or still being written"
-                .to_owned(),
-            help: Some("copy or make it again".to_owned()),
-        });
-    }
-    Ok(())
-}
-
 fn damaged(error: &impl std::fmt::Display) -> String {
     format!("the file is damaged: {}", without_prefix(error))
 }
 
 /// The Parquet reader's message without its own headings.
-fn without_prefix(error: &impl std::fmt::Display) -> String {
+pub(super) fn without_prefix(error: &impl std::fmt::Display) -> String {
     let text = error.to_string();
     let mut rest = text.as_str();
     for prefix in [
@@ -600,17 +550,6 @@ fn without_prefix(error: &impl std::fmt::Display) -> String {
         rest = rest.strip_prefix(prefix).unwrap_or(rest);
     }
     rest.to_owned()
-}
-
-fn damaged_footer(path: &Path, message: String) -> Error {
-    Error::File {
-        place: Place::file(path),
-        message: format!(
-            "is a Parquet file with a damaged footer: {}",
-            without_prefix(&message)
-        ),
-        help: Some("copy or make it again".to_owned()),
-    }
 }
 
 /// Calls a library that treats some broken files with a panic; here that is an error like any other.
