@@ -43,22 +43,7 @@ MAX_ADDRESSES = 2 << 30
 WORKER_STEP = 500
 """Mutants that one process tries."""
 
-JOB = """\
-[input]
-files = ["{name}"]
-[patches]
-size = [2, 2]
-[sample]
-per_image = 9
-[vocabulary]
-k = 2
-n_init = 1
-[output]
-dir = "out"
-[run]
-threads = 2
-memory = "64MiB"
-"""
+JOB = (ROOT / "fuzz" / "job.toml").read_text()
 
 
 @dataclass
@@ -194,10 +179,13 @@ def command_line(kind: str, seed: int, first: int, end: int) -> Tally:
 
 def try_command(label: str, root: Path, name: str, tally: Tally) -> None:
     """Runs a job over one mutant."""
-    (root / "job.toml").write_text(JOB.format(name=name))
+    (root / "job.toml").write_text(JOB)
+    command = [str(BOVW), "run", "job.toml", "--fresh", "--progress", "none", "--threads", "2"]
+    for keys in (f'input.files=["{name}"]', 'input.on_bad_image="fail"'):
+        command += ["--set", keys]
     start = time.monotonic()
     process = subprocess.Popen(
-        [str(BOVW), "run", "job.toml", "--fresh", "--progress", "none"],
+        command,
         cwd=root,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

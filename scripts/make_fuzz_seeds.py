@@ -31,25 +31,7 @@ BOVW = Path(os.environ.get("BOVW", ROOT / "target" / "release" / "bovw"))
 GOOD_SHARD_SECONDS = 1_700_000_000
 """The time that fuzz/src/targets.rs gives its good shard."""
 
-JOB = """\
-[input]
-files = ["data/*.parquet"]
-max_pixels = 262_144
-on_bad_image = "zero"
-[patches]
-size = [2, 2]
-[sample]
-per_image = 9
-[vocabulary]
-k = 2
-n_init = 1
-max_iter = 3
-[output]
-dir = "out"
-[run]
-threads = 1
-memory = "64MiB"
-"""
+JOB = (ROOT / "fuzz" / "job.toml").read_text()
 """The job of fuzz/src/targets.rs."""
 
 

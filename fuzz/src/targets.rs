@@ -65,25 +65,7 @@ pub fn is_ours(panic: &PanicHookInfo<'_>) -> bool {
 }
 
 /// The job that shards are given to. Limits are small, so that a wrong size soon shows.
-const JOB: &str = "\
-[input]
-files = [\"data/*.parquet\"]
-max_pixels = 262_144
-on_bad_image = \"zero\"
-[patches]
-size = [2, 2]
-[sample]
-per_image = 9
-[vocabulary]
-k = 2
-n_init = 1
-max_iter = 3
-[output]
-dir = \"out\"
-[run]
-threads = 1
-memory = \"64MiB\"
-";
+const JOB: &str = include_str!("../job.toml");
 
 /// A small good shard, for the targets whose input is something else.
 const GOOD_SHARD: &[u8] = include_bytes!("../corpus/shard/struct-png-zstd.parquet");
@@ -159,7 +141,9 @@ fn look_at(path: &Path, io: Io) -> Result<Vec<String>> {
     for name in &names {
         shard.storage(name);
     }
-    let image = detect::image_column(&shard, None, None)?;
+    let mut image = detect::image_column(&shard, None, None)?;
+    // As the job has it: in a run, larger images wait for a permit that they do not get.
+    image.max_pixels = MAX_PIXELS;
     detect::label_column(&shard, None, &image)?;
     for row in [0, shard.n_rows() / 2, shard.n_rows()] {
         let wanted: Vec<Wanted> = image.wanted();
