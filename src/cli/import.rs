@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::args::{GlobalArgs, Header, ImageLabel, Import, Progress as How, ShardArgs};
-use super::output::{bytes, count, note, path_text, print, print_json, table};
+use super::output::{count, note, note_rows, path_text, print, print_json, table, written_row};
 use super::process::{self, INTERRUPTED};
 use super::style::Style;
 
@@ -113,14 +113,10 @@ fn report(summary: &Summary, global: &GlobalArgs) -> Result<()> {
         }));
     }
     let style = Style::of(global.color, &std::io::stdout());
-    let mut rows = vec![(
-        "images".to_owned(),
-        format!(
-            "{} in {} shards, {}",
-            count(summary.images),
-            summary.shards.len(),
-            bytes(summary.bytes)
-        ),
+    let mut rows = vec![written_row(
+        summary.images,
+        summary.shards.len(),
+        summary.bytes,
     )];
     if let Some(classes) = &summary.classes {
         let shown: Vec<&str> = classes.iter().take(MAX_SHOWN).map(String::as_str).collect();
@@ -134,9 +130,7 @@ fn report(summary: &Summary, global: &GlobalArgs) -> Result<()> {
             format!("{}: {}{more}", classes.len(), shown.join(", ")),
         ));
     }
-    for text in &summary.notes {
-        rows.push(("note".to_owned(), text.clone()));
-    }
+    rows.extend(note_rows(&summary.notes));
     if summary.n_skipped > 0 {
         let mut lines = vec![format!("{} files", count(summary.n_skipped))];
         let shown = summary.skipped.iter().take(MAX_SHOWN);

@@ -107,6 +107,21 @@ pub(crate) fn columns(lines: &[Vec<String>]) -> String {
     lines.iter().map(line).collect::<Vec<String>>().join("\n")
 }
 
+/// The row of a table that says what shards were written.
+pub(crate) fn written_row(images: u64, n_shards: usize, size_bytes: u64) -> (String, String) {
+    let text = format!(
+        "{} in {n_shards} shards, {}",
+        count(images),
+        bytes(size_bytes)
+    );
+    ("images".to_owned(), text)
+}
+
+/// A row of a table for each note.
+pub(crate) fn note_rows(notes: &[String]) -> impl Iterator<Item = (String, String)> {
+    notes.iter().map(|note| ("note".to_owned(), note.clone()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,9 @@ use serde_json::json;
 
 use super::args::{GlobalArgs, SynthArgs, SynthCompression, SynthEncoding, SynthKind};
 use super::import::bar;
-use super::output::{bytes, count, note, path_text, print, print_json, seconds, table};
+use super::output::{
+    bytes, count, note, note_rows, path_text, print, print_json, seconds, table, written_row,
+};
 use super::process::{self, INTERRUPTED};
 use super::style::Style;
 
@@ -86,15 +88,7 @@ fn report(summary: &Summary, elapsed: f64, global: &GlobalArgs) -> Result<()> {
     }
     let style = Style::of(global.color, &std::io::stdout());
     let mut rows = vec![
-        (
-            "images".to_owned(),
-            format!(
-                "{} in {} shards, {}",
-                count(summary.images),
-                summary.shards.len(),
-                bytes(summary.bytes)
-            ),
-        ),
+        written_row(summary.images, summary.shards.len(), summary.bytes),
         (
             "time".to_owned(),
             format!(
@@ -105,9 +99,7 @@ fn report(summary: &Summary, elapsed: f64, global: &GlobalArgs) -> Result<()> {
             ),
         ),
     ];
-    for text in &summary.notes {
-        rows.push(("note".to_owned(), text.clone()));
-    }
+    rows.extend(note_rows(&summary.notes));
     if let Some(first) = summary.shards.first() {
         rows.push(("first".to_owned(), first.display().to_string()));
     }

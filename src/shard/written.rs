@@ -86,9 +86,18 @@ pub fn for_each_cluster(path: &Path, mut each: impl FnMut(u64, ClusterRow)) -> R
     })
 }
 
+impl<'a> FeaturesRow<'a> {
+    /// The row of a batch of one that was read from `path`.
+    pub fn only(batch: &'a RecordBatch, path: &Path, n_values: usize) -> Result<FeaturesRow<'a>> {
+        let rows = FeaturesRows::new(batch, path, n_values)?;
+        let row = rows.iter().next();
+        row.ok_or_else(|| Error::file(path, "the file is damaged: a row of it is none"))
+    }
+}
+
 /// The rows of a batch of a features file.
 #[derive(Debug)]
-pub struct FeaturesRows<'a> {
+struct FeaturesRows<'a> {
     values: &'a [f32],
     n_values: usize,
     n_patches: &'a [i32],
@@ -97,7 +106,7 @@ pub struct FeaturesRows<'a> {
 
 impl<'a> FeaturesRows<'a> {
     /// The rows of a batch that was read from `path`.
-    pub fn new(batch: &'a RecordBatch, path: &Path, n_values: usize) -> Result<FeaturesRows<'a>> {
+    fn new(batch: &'a RecordBatch, path: &Path, n_values: usize) -> Result<FeaturesRows<'a>> {
         let lists = batch
             .column_by_name("features")
             .filter(|column| column.null_count() == 0)
@@ -132,7 +141,7 @@ impl<'a> FeaturesRows<'a> {
     }
 
     /// One row after another.
-    pub fn iter(&self) -> impl Iterator<Item = FeaturesRow<'a>> {
+    fn iter(&self) -> impl Iterator<Item = FeaturesRow<'a>> {
         let rows = self.values.chunks_exact(self.n_values);
         let status = self.status;
         rows.zip(self.n_patches)

@@ -2,11 +2,9 @@
 //!
 //! Which images follows from the job's seed. Rows are read shard by shard, a bounded number at once, each file in order.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use arrow::record_batch::RecordBatch;
-
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::job::{Io, Job, OnBadImage};
 use crate::kernel::image::{Image, PixelsRef};
 use crate::kernel::rng::{Purpose, Stream};
@@ -20,7 +18,7 @@ use crate::shard::manifest::{
 use crate::shard::read::{RowsReader, Shard};
 use crate::shard::vocabulary;
 use crate::shard::written::{
-    FeaturesRow, FeaturesRows, cluster_row, for_each_bad, wanted_clusters, wanted_features,
+    FeaturesRow, cluster_row, for_each_bad, wanted_clusters, wanted_features,
 };
 use crate::stages::decode;
 use crate::stages::recount::{cluster, word_counts};
@@ -189,7 +187,7 @@ impl Recount<'_> {
                 continue;
             };
             let batch = vectors.next_row()?;
-            let vector = one_row(&batch, &path, self.words.k())?;
+            let vector = FeaturesRow::only(&batch, &path, self.words.k())?;
             if let Some(what) = self.wrong_vector(vector, drawn, image.as_ref()) {
                 wrong.add(written, || format!("{what} (row {row} of the input)"));
             }
@@ -331,12 +329,6 @@ impl Images<'_> {
         let rows = ImageRows::new(&batch, self.column, &self.path.as_path().into())?;
         Ok(decode::image(&rows, 0, self.job.preparation.patch))
     }
-}
-
-fn one_row<'a>(batch: &'a RecordBatch, path: &Path, n_values: usize) -> Result<FeaturesRow<'a>> {
-    let rows = FeaturesRows::new(batch, path, n_values)?;
-    let row = rows.iter().next();
-    row.ok_or_else(|| Error::file(path, "the file is damaged: a row of it is none"))
 }
 
 fn wrong_counts(found: &[f32], expected: &[u64]) -> Option<String> {
