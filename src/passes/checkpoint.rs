@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::kernel::kmeans::checkpoint::Checkpoint;
 use crate::shard::checkpoint::{self, SAMPLING_FILE, TRAINING_FILE};
 use crate::shard::spill::remove_samples;
+use crate::shard::whole;
 use crate::stages::gather::Keepable;
 
 /// Time between two checkpoints, as a multiple of what the last one took.
@@ -106,8 +107,8 @@ impl Keeper {
 
 /// Removes the checkpoints in a run's directory.
 pub fn clear(dir: &Path) -> Result<()> {
-    checkpoint::remove(&dir.join(TRAINING_FILE))?;
-    checkpoint::remove(&dir.join(SAMPLING_FILE))?;
+    whole::remove(&dir.join(TRAINING_FILE))?;
+    whole::remove(&dir.join(SAMPLING_FILE))?;
     remove_samples(dir, &[])
 }
 

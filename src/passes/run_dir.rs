@@ -81,7 +81,7 @@ impl RunDir {
         manifest.write(&self.path)?;
         checkpoint::clear(&self.path)?;
         journal::remove(&self.path)?;
-        remove(&self.path.join(STATE_FILE))
+        whole::remove(&self.path.join(STATE_FILE))
     }
 
     /// Forgets and removes the clusterings that are not among `wanted`: those of a job with other `[[cluster]]` tables.
@@ -250,7 +250,7 @@ impl RunDir {
     fn remove_listed(&self, file: &str) -> Result<()> {
         let mut parts = Path::new(file).components();
         match parts.all(|part| matches!(part, Component::Normal(_))) {
-            true => remove(&self.path.join(file)),
+            true => whole::remove(&self.path.join(file)),
             false => Ok(()),
         }
     }
@@ -442,13 +442,4 @@ fn changed_inputs(old: &[InputState], new: &[InputState]) -> String {
 
 fn has_size(path: &Path, size_bytes: u64) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.len() == size_bytes)
-}
-
-fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io(path, "remove", error))
-        }
-        _ => Ok(()),
-    }
 }

@@ -52,16 +52,6 @@ pub fn read<T: DeserializeOwned>(path: &Path, of: &str) -> Option<T> {
     (found == of).then_some(value)
 }
 
-/// Removes a checkpoint, if there is one.
-pub fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(Error::io(path, "remove", error))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// A writer that hashes what it is given.
 struct Hashing {
     writer: WholeWriter,
@@ -107,6 +97,5 @@ mod tests {
     fn there_is_no_checkpoint_where_there_is_no_file() {
         let path = Path::new("no such folder").join(TRAINING_FILE);
         assert_eq!(read::<u8>(&path, ""), None);
-        remove(&path).expect("nothing to remove");
     }
 }

@@ -4,13 +4,14 @@
 //! before it, and a line that is lost with the machine's power only costs the making of its file. A line that is not whole
 //! or not of this run is passed over.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::manifest::{FeaturesFile, State};
+use super::whole;
 use crate::error::{Error, Result};
 
 /// The journal's name in a run's directory.
@@ -90,13 +91,7 @@ pub fn complete(dir: &Path, state: &mut State) {
 
 /// Removes the journal of a run that is done, or started over.
 pub fn remove(dir: &Path) -> Result<()> {
-    let path = dir.join(JOURNAL_FILE);
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io(&path, "remove", error))
-        }
-        _ => Ok(()),
-    }
+    whole::remove(&dir.join(JOURNAL_FILE))
 }
 
 fn key(state: &State) -> RunKey {

@@ -99,6 +99,16 @@ pub fn create_dir(dir: &Path) -> Result<()> {
     fs::create_dir_all(dir).map_err(|source| Error::io(dir, "create the folder", source))
 }
 
+/// Removes a file, if it is there.
+pub fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io(path, "remove", error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Removes temporary files that a killed run left in a folder.
 pub fn remove_leftovers(dir: &Path) -> Result<()> {
     let entries = fs::read_dir(dir).map_err(|source| Error::io(dir, "list", source))?;
