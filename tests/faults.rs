@@ -428,7 +428,7 @@ const PATCH: PatchShape = PatchShape {
 
 /// A sample of 60 images of 8 by 8 pixels.
 fn sample(dir: &Path) -> Sample {
-    let mut writer = SampleWriter::new(PATCH, u64::MAX, dir);
+    let mut writer = SampleWriter::new(PATCH, u64::MAX, dir, 0);
     let offsets: Vec<u32> = (0..7).flat_map(|row| row * 8..row * 8 + 7).collect();
     for (image, picture) in (0..).zip(pictures(60, 8, 8)) {
         let pixels = PixelsRef::U8(picture.as_raw());

@@ -93,7 +93,7 @@ fn distance(point: (f64, f64), from: (f64, f64), to: (f64, f64)) -> f64 {
 /// Three quarters of the patches of each of `images`.
 pub(crate) fn sample(images: &[u8]) -> Sample {
     let grid = Grid::new(SIDE, SIDE, SIX, 1).expect("patches fit");
-    let mut writer = SampleWriter::new(SIX, u64::MAX, Path::new("."));
+    let mut writer = SampleWriter::new(SIX, u64::MAX, Path::new("."), 0);
     for (number, image) in images.chunks_exact(PIXELS).enumerate() {
         let mut stream = Stream::new(0, Purpose::SamplePatches, number as u64);
         let offsets: Vec<u32> = (0..grid.len())

@@ -1,8 +1,8 @@
 //! Where the sample is kept: in memory while it fits, then in a file of its own that is mapped.
 //!
-//! A file has no name, so nothing is left behind however the process ends, unless the sample is to outlive it: then it is
-//! called by a number, and can be gone on with from any [`SamplePosition`] that was saved. Where a sample is kept changes
-//! no bit of the result: all give the same [`SampleView`].
+//! The file is called by a number and outlives the process, so that a sample can be gone on with from any
+//! [`SamplePosition`] that was saved; whoever needs none of them any more calls [`remove_samples`]. Where a sample is kept
+//! changes no bit of the result: all give the same [`SampleView`].
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Seek, SeekFrom, Write};
@@ -25,14 +25,14 @@ pub struct SampleWriter {
     index: Vec<IndexEntry>,
     next: IndexEntry,
     n_records: u64,
-    number: Option<u64>,
+    number: u64,
     spilled: Option<Spilled>,
 }
 
-/// How the files of numbered samples are called.
-pub const SAMPLE_PREFIX: &str = ".bovw-sample-";
+/// How the files of samples are called.
+const SAMPLE_PREFIX: &str = ".bovw-sample-";
 
-/// A point of a sample in a numbered file, at the end of a record.
+/// A point of a sample, at the end of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SamplePosition {
     /// The number of its files.
@@ -69,8 +69,13 @@ enum Storage {
 }
 
 impl SampleWriter {
-    /// An empty sample that takes at most `max_heap_bytes` of memory, and goes on in a file in `spill_dir`.
-    pub fn new(patch: PatchShape, max_heap_bytes: u64, spill_dir: &Path) -> SampleWriter {
+    /// An empty sample that takes at most `max_heap_bytes` of memory, and goes on in files of this number in `spill_dir`.
+    pub fn new(
+        patch: PatchShape,
+        max_heap_bytes: u64,
+        spill_dir: &Path,
+        number: u64,
+    ) -> SampleWriter {
         SampleWriter {
             patch,
             max_heap_bytes,
@@ -79,21 +84,8 @@ impl SampleWriter {
             index: Vec::new(),
             next: IndexEntry::default(),
             n_records: 0,
-            number: None,
+            number,
             spilled: None,
-        }
-    }
-
-    /// The same, but its files have a name and stay.
-    pub fn numbered(
-        patch: PatchShape,
-        max_heap_bytes: u64,
-        dir: &Path,
-        number: u64,
-    ) -> SampleWriter {
-        SampleWriter {
-            number: Some(number),
-            ..SampleWriter::new(patch, max_heap_bytes, dir)
         }
     }
 
@@ -114,17 +106,17 @@ impl SampleWriter {
             next: at.next,
             n_records: at.n_records,
             spilled: Some(Spilled { words, index }),
-            ..SampleWriter::numbered(patch, max_heap_bytes, dir, at.number)
+            ..SampleWriter::new(patch, max_heap_bytes, dir, at.number)
         }))
     }
 
-    /// Where the sample stands; `None` where its files have no name.
-    pub fn position(&self) -> Option<SamplePosition> {
-        Some(SamplePosition {
-            number: self.number?,
+    /// Where the sample stands.
+    pub fn position(&self) -> SamplePosition {
+        SamplePosition {
+            number: self.number,
             n_records: self.n_records,
             next: self.next,
-        })
+        }
     }
 
     /// Puts all there is into the files, and these onto the disk.
@@ -213,11 +205,6 @@ impl SampleWriter {
 
     /// New, empty files.
     fn files(&self) -> Result<[File; 2]> {
-        let dir = &self.spill_dir;
-        let Some(number) = self.number else {
-            let file = || tempfile::tempfile_in(dir).map_err(|source| spill_error(dir, source));
-            return Ok([file()?, file()?]);
-        };
         let create = |path: PathBuf| {
             let mut options = File::options();
             options.read(true).write(true).create(true).truncate(true);
@@ -226,8 +213,8 @@ impl SampleWriter {
                 .map_err(|source| Error::io(&path, "create", source))
         };
         Ok([
-            create(words_path(dir, number))?,
-            create(index_path(dir, number))?,
+            create(words_path(&self.spill_dir, self.number))?,
+            create(index_path(&self.spill_dir, self.number))?,
         ])
     }
 }
@@ -257,7 +244,7 @@ fn reopen(path: &Path, n: u64, value_bytes: usize) -> Result<Option<BufWriter<Fi
     Ok(Some(BufWriter::new(file)))
 }
 
-/// Removes the files of all numbered samples in a folder but some.
+/// Removes the files of all samples in a folder but those of some numbers.
 pub fn remove_samples(dir: &Path, but: &[u64]) -> Result<()> {
     let entries = fs::read_dir(dir).map_err(|source| Error::io(dir, "list", source))?;
     for entry in entries {
@@ -277,7 +264,7 @@ pub fn remove_samples(dir: &Path, but: &[u64]) -> Result<()> {
 }
 
 fn spill_error(dir: &Path, source: std::io::Error) -> Error {
-    Error::io(dir, "spill the sample to a temporary file in", source)
+    Error::io(dir, "spill the sample to a file in", source)
 }
 
 fn map_spilled(file: BufWriter<File>, dir: &Path) -> Result<Mmap> {
@@ -326,7 +313,7 @@ mod tests {
 
     fn gather(max_heap_bytes: u64) -> Sample {
         let dir = tempfile::tempdir().expect("a folder");
-        let mut writer = SampleWriter::new(PATCH, max_heap_bytes, dir.path());
+        let mut writer = SampleWriter::new(PATCH, max_heap_bytes, dir.path(), 0);
         (0..50).for_each(|image| push(&mut writer, image));
         writer.finish().expect("finished")
     }
@@ -409,16 +396,16 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         for stop in [0, 1, 20, 49] {
             for lost in [0, 1, 7] {
-                let mut writer = SampleWriter::numbered(PATCH, 500, dir.path(), 3);
+                let mut writer = SampleWriter::new(PATCH, 500, dir.path(), 3);
                 (0..stop).for_each(|image| push(&mut writer, image));
                 writer.save().expect("saved");
-                let at = writer.position().expect("numbered");
+                let at = writer.position();
                 // What came after the last save is made again.
                 (stop..(stop + lost).min(50)).for_each(|image| push(&mut writer, image));
                 drop(writer);
                 let writer = SampleWriter::go_on(PATCH, u64::MAX, dir.path(), at);
                 let mut writer = writer.expect("readable").expect("whole");
-                assert_eq!(writer.position(), Some(at));
+                assert_eq!(writer.position(), at);
                 (stop..50).for_each(|image| push(&mut writer, image));
                 assert_eq!(patches(&writer.finish().expect("finished")), expected);
             }
@@ -430,10 +417,10 @@ mod tests {
     #[test]
     fn a_sample_whose_files_are_gone_or_short_is_not_gone_on_with() {
         let dir = tempfile::tempdir().expect("a folder");
-        let mut writer = SampleWriter::numbered(PATCH, 500, dir.path(), 0);
+        let mut writer = SampleWriter::new(PATCH, 500, dir.path(), 0);
         (0..9).for_each(|image| push(&mut writer, image));
         writer.save().expect("saved");
-        let at = writer.position().expect("numbered");
+        let at = writer.position();
         drop(writer);
         for path in [words_path(dir.path(), 0), index_path(dir.path(), 0)] {
             let whole = fs::read(&path).expect("readable");

@@ -253,7 +253,7 @@ mod tests {
     /// Forty images of two rows; patch `i` of each starts at pixel `i`.
     fn sample(max_heap_bytes: u64) -> (tempfile::TempDir, Sample) {
         let dir = tempfile::tempdir().expect("a folder");
-        let mut writer = SampleWriter::new(PATCH, max_heap_bytes, dir.path());
+        let mut writer = SampleWriter::new(PATCH, max_heap_bytes, dir.path(), 0);
         for image in 0..40u64 {
             let pixels: Vec<u8> = (0..100).map(|i| (image * 37 + i * i) as u8).collect();
             let offsets: Vec<u32> = (0..49).chain(50..99).collect();

@@ -25,8 +25,8 @@ pub trait Keepable {
     fn point(&self) -> Self::Point;
 
     /// Puts the sample onto the disk, and into `file` a checkpoint of the gathering `of`, as it was at a point: the end of
-    /// the first `n_shards`. Returns whether the point was still good.
-    fn keep(&mut self, at: &Self::Point, n_shards: usize, file: &Path, of: &str) -> Result<bool>;
+    /// the first `n_shards`. Does nothing where the point is no good any more.
+    fn keep(&mut self, at: &Self::Point, n_shards: usize, file: &Path, of: &str) -> Result<()>;
 }
 
 /// What stands beside a limited sample: the largest hash that is wanted, and the hashes of its patches.
@@ -56,7 +56,7 @@ pub struct Gather<'a> {
 /// A point of a [`Gather`].
 #[derive(Debug, Clone, Copy)]
 pub struct GatherPoint {
-    sample: Option<SamplePosition>,
+    sample: SamplePosition,
     n_hashes: usize,
 }
 
@@ -87,7 +87,7 @@ impl<'a> Gather<'a> {
             patch,
             max_heap_bytes,
             spill_dir,
-            writer: SampleWriter::numbered(patch, max_heap_bytes, spill_dir, 0),
+            writer: SampleWriter::new(patch, max_heap_bytes, spill_dir, 0),
             limit: max_patches.map(|max_patches| Limit {
                 max_patches,
                 hashes: Vec::new(),
@@ -160,7 +160,7 @@ impl<'a> Gather<'a> {
         // A checkpoint may need the old files.
         self.n_old += 1;
         let (patch, heap, dir) = (self.patch, self.max_heap_bytes, self.spill_dir);
-        let empty = SampleWriter::numbered(patch, heap, dir, self.n_old);
+        let empty = SampleWriter::new(patch, heap, dir, self.n_old);
         let old = std::mem::replace(&mut self.writer, empty).finish()?;
         let view = old.view();
         let hashes = std::mem::take(&mut limit.hashes);
@@ -203,20 +203,19 @@ impl Keepable for Gather<'_> {
         }
     }
 
-    fn keep(&mut self, at: &GatherPoint, n_shards: usize, file: &Path, of: &str) -> Result<bool> {
-        let Some(sample) = at.sample.filter(|sample| sample.number == self.n_old) else {
-            return Ok(false);
-        };
+    fn keep(&mut self, at: &GatherPoint, n_shards: usize, file: &Path, of: &str) -> Result<()> {
+        if at.sample.number != self.n_old {
+            return Ok(());
+        }
         self.writer.save()?;
         let limit = self.limit.as_ref();
         let kept = Kept {
             n_shards,
-            sample,
+            sample: at.sample,
             beside: limit.map(|limit| (limit.largest, &limit.hashes[..at.n_hashes])),
         };
         checkpoint::write(file, of, &kept)?;
         self.kept = Some(self.n_old);
-        self.remove_old()?;
-        Ok(true)
+        self.remove_old()
     }
 }

@@ -88,7 +88,7 @@ pub struct WholeGather<'a> {
 /// A point of a [`WholeGather`]: the sample's, and images that are in no record yet.
 #[derive(Debug)]
 pub struct WholePoint {
-    sample: Option<SamplePosition>,
+    sample: SamplePosition,
     group: Group,
 }
 
@@ -105,7 +105,7 @@ impl<'a> WholeGather<'a> {
             input,
             shape,
             group: Group::default(),
-            writer: SampleWriter::numbered(shape, max_heap_bytes, spill_dir, 0),
+            writer: SampleWriter::new(shape, max_heap_bytes, spill_dir, 0),
             max_heap_bytes,
             spill_dir,
         }
@@ -179,18 +179,14 @@ impl Keepable for WholeGather<'_> {
         }
     }
 
-    fn keep(&mut self, at: &WholePoint, n_shards: usize, file: &Path, of: &str) -> Result<bool> {
-        let Some(sample) = at.sample else {
-            return Ok(false);
-        };
+    fn keep(&mut self, at: &WholePoint, n_shards: usize, file: &Path, of: &str) -> Result<()> {
         self.writer.save()?;
         let kept = Kept {
             n_shards,
-            sample,
+            sample: at.sample,
             beside: &at.group,
         };
-        checkpoint::write(file, of, &kept)?;
-        Ok(true)
+        checkpoint::write(file, of, &kept).map(|_| ())
     }
 }
 
