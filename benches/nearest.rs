@@ -73,6 +73,7 @@ fn bench_whole_images(criterion: &mut Criterion, images: &[u8]) {
     let patch = PatchShape {
         height: SIDE,
         width: SIDE,
+        channels: 1,
     };
     let starts: Vec<u32> = (0..RECORD_IMAGES)
         .map(|image| (image * PIXELS) as u32)

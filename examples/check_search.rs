@@ -52,6 +52,7 @@ impl Case {
         let patch = PatchShape {
             height: 1 + below(1, 13) as u32,
             width: 1 + below(2, 13) as u32,
+            channels: 1,
         };
         // Some images are as wide as a patch, so that long patches lie in one piece.
         let is_wide = u32::from(!number.is_multiple_of(5));

@@ -673,7 +673,11 @@ fn words(height: u32, width: u32, value: f32) -> Vocabulary {
     centroids[d] = value;
     Vocabulary {
         preparation: Preparation {
-            patch: PatchShape { height, width },
+            patch: PatchShape {
+                height,
+                width,
+                channels: 1,
+            },
             normalize: Normalize::Image,
         },
         centroids,

@@ -424,6 +424,7 @@ fn an_interruption_at_any_batch_of_any_stage_ends_the_run_and_loses_nothing() {
 const PATCH: PatchShape = PatchShape {
     height: 2,
     width: 2,
+    channels: 1,
 };
 
 /// A sample of 60 images of 8 by 8 pixels.

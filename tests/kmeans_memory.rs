@@ -19,6 +19,7 @@ use counting::peak_bytes;
 const PATCH: PatchShape = PatchShape {
     height: 6,
     width: 6,
+    channels: 1,
 };
 
 fn sample(images: u64) -> (Vec<u64>, Vec<IndexEntry>) {

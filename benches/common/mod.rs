@@ -29,6 +29,7 @@ pub(crate) const PIXELS: usize = (SIDE * SIDE) as usize;
 pub(crate) const SIX: PatchShape = PatchShape {
     height: 6,
     width: 6,
+    channels: 1,
 };
 
 /// How the main job prepares them.

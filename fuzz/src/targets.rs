@@ -506,6 +506,7 @@ fn two_words() -> Vocabulary {
             patch: PatchShape {
                 height: 2,
                 width: 2,
+                channels: 1,
             },
             normalize: Normalize::Image,
         },

@@ -289,6 +289,7 @@ fn check_patch_size(size: Option<&[i64]>) -> Result<PatchShape> {
     Ok(PatchShape {
         height: in_range(KEY, height, 1, MAX_PATCH_SIDE)? as u32,
         width: in_range(KEY, width, 1, MAX_PATCH_SIDE)? as u32,
+        channels: 1,
     })
 }
 

@@ -1,24 +1,32 @@
 //! Patch shapes and patch grids: the only home of window arithmetic.
 //!
-//! Patches are numbered row by row over the grid of their top-left corners.
+//! Patches are numbered row by row over the grid of their top-left corners. Channels lie side by side: an image of three
+//! is a row of `3 * width` values, a patch of it `height` rows of as many values, and no one past this file need know more.
 
 use std::ops::Range;
 
 use super::positions;
 
-/// Height and width of a patch in pixels, both at least 1.
+/// Height and width of a patch in pixels, and values a pixel; all at least 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PatchShape {
     /// Rows of pixels.
     pub height: u32,
     /// Pixels in a row.
     pub width: u32,
+    /// Values a pixel, side by side: 1 grey, 3 RGB.
+    pub channels: u32,
 }
 
 impl PatchShape {
-    /// `d`: pixels in a patch.
+    /// `d`: values in a patch.
     pub fn len(&self) -> usize {
-        self.height as usize * self.width as usize
+        self.height as usize * self.row_len()
+    }
+
+    /// Values in a row of a patch.
+    pub fn row_len(&self) -> usize {
+        self.width as usize * self.channels as usize
     }
 
     /// Whether a patch has no pixels; never true of a checked job.
@@ -29,7 +37,11 @@ impl PatchShape {
 
 impl std::fmt::Display for PatchShape {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}x{}", self.height, self.width)
+        write!(f, "{}x{}", self.height, self.width)?;
+        match self.channels {
+            1 => Ok(()),
+            channels => write!(f, "x{channels}"),
+        }
     }
 }
 
@@ -40,8 +52,10 @@ pub struct Grid {
     pub rows: u32,
     /// Positions from left to right.
     pub cols: u32,
-    image_width: u32,
+    // Values in a row of the image, and from one patch to the next.
+    image_row: u32,
     stride: u32,
+    step: u32,
 }
 
 impl Grid {
@@ -54,8 +68,9 @@ impl Grid {
         Some(Grid {
             rows: (height - patch.height) / stride + 1,
             cols: (width - patch.width) / stride + 1,
-            image_width: width,
+            image_row: width * patch.channels,
             stride,
+            step: stride * patch.channels,
         })
     }
 
@@ -69,15 +84,15 @@ impl Grid {
         self.len() == 0
     }
 
-    /// Index of the top-left pixel of window `index` in the image.
+    /// Index of the first value of window `index` in the image.
     pub fn offset(&self, index: usize) -> usize {
         debug_assert!(index < self.len());
         let row = index / self.cols as usize;
         let col = index % self.cols as usize;
-        (row * self.image_width as usize + col) * self.stride as usize
+        row * self.stride as usize * self.image_row as usize + col * self.step as usize
     }
 
-    /// Marks windows `windows`, not none, in `positions`: bit 0 is the pixel that `windows.start` starts at, which is
+    /// Marks windows `windows`, not none, in `positions`: bit 0 is the value that `windows.start` starts at, which is
     /// returned.
     pub fn mark(&self, windows: Range<usize>, positions: &mut Vec<u64>) -> usize {
         debug_assert!(!windows.is_empty() && windows.end <= self.len());
@@ -89,11 +104,11 @@ impl Grid {
         while next < windows.end {
             let n = (cols - next % cols).min(windows.end - next);
             let first = self.offset(next) - base;
-            if self.stride == 1 {
+            if self.step == 1 {
                 positions::mark_run(first, n, positions);
             } else {
                 for col in 0..n {
-                    let at = first + col * self.stride as usize;
+                    let at = first + col * self.step as usize;
                     positions[at / 64] |= 1 << (at % 64);
                 }
             }
@@ -125,6 +140,7 @@ mod tests {
     const SIX: PatchShape = PatchShape {
         height: 6,
         width: 6,
+        channels: 1,
     };
 
     #[test]
@@ -165,6 +181,19 @@ mod tests {
                 assert_eq!(offsets, expected[part]);
             }
         }
+    }
+
+    #[test]
+    fn windows_of_colour_start_at_the_first_channel() {
+        let patch = PatchShape { channels: 3, ..SIX };
+        let grid = Grid::new(7, 9, patch, 2).expect("fits");
+        let offsets: Vec<usize> = (0..grid.len()).map(|i| grid.offset(i)).collect();
+        assert_eq!(offsets, [0, 6]);
+        let tall = Grid::new(8, 6, patch, 2).expect("fits");
+        assert_eq!(tall.offset(1), 2 * 6 * 3);
+        let mut marked = Vec::new();
+        assert_eq!(grid.mark(0..2, &mut marked), 0);
+        assert_eq!(positions::iter(&marked).collect::<Vec<u32>>(), [0, 6]);
     }
 
     #[test]

@@ -1,7 +1,9 @@
-//! Grey images as values: rows of u8 or f32 pixels.
+//! Images as values: rows of u8 or f32 pixels, the channels of a pixel side by side.
 //!
 //! Pixels are what was stored, never scaled or normalised: every later step works from the raw values, so that both
 //! passes, and the brute-force check, start from the same numbers.
+
+use super::grid::PatchShape;
 
 /// The pixels of one image, row-major.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -70,13 +72,31 @@ impl<'a> PixelsRef<'a> {
     }
 }
 
-/// One grey image: `height * width` pixels, row-major. Both sides are at least 1.
+/// One image: `height * width * channels` values, row-major. Both sides are at least 1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Image {
     /// Rows of pixels.
     pub height: u32,
     /// Pixels in a row.
     pub width: u32,
-    /// The pixels, `height * width` of them.
+    /// Values a pixel: 1 grey, 3 RGB.
+    pub channels: u32,
+    /// The values, `height * width * channels` of them.
     pub pixels: Pixels,
+}
+
+impl Image {
+    /// Values in a row.
+    pub fn row_len(&self) -> usize {
+        self.width as usize * self.channels as usize
+    }
+
+    /// The image as one patch.
+    pub fn shape(&self) -> PatchShape {
+        PatchShape {
+            height: self.height,
+            width: self.width,
+            channels: self.channels,
+        }
+    }
 }

@@ -45,7 +45,7 @@ pub fn patch_values(
     let mut values = Vec::with_capacity(patch.len());
     for row in 0..patch.height as usize {
         let start = offset as usize + row * row_stride as usize;
-        values.extend((start..start + patch.width as usize).map(|i| scaling.apply(pixels.get(i))));
+        values.extend((start..start + patch.row_len()).map(|i| scaling.apply(pixels.get(i))));
     }
     values
 }

@@ -2,7 +2,7 @@
 
 use super::grid::{Grid, PatchShape};
 
-/// The picture of `height * width` normalised values in which every patch of the grid is replaced by its word; where
+/// The picture of `height * width` pixels of normalised values in which every patch of the grid is replaced by its word; where
 /// patches overlap, the mean of their words' values, and NaN where no patch reaches.
 ///
 /// `labels` has the word of each patch, in the grid's order; `centroids` is `[k][d]`.
@@ -15,14 +15,15 @@ pub fn rebuild(
     width: u32,
 ) -> Vec<f64> {
     assert_eq!(labels.len(), grid.len());
-    let n_pixels = height as usize * width as usize;
+    let image_row = width as usize * patch.channels as usize;
+    let n_pixels = height as usize * image_row;
     let (mut sums, mut counts) = (vec![0.0; n_pixels], vec![0u32; n_pixels]);
     let d = patch.len();
     for (index, &label) in labels.iter().enumerate() {
         let word = &centroids[label as usize * d..][..d];
         let offset = grid.offset(index);
-        for (row, values) in word.chunks_exact(patch.width as usize).enumerate() {
-            let start = offset + row * width as usize;
+        for (row, values) in word.chunks_exact(patch.row_len()).enumerate() {
+            let start = offset + row * image_row;
             for (at, &value) in (start..).zip(values) {
                 sums[at] += f64::from(value);
                 counts[at] += 1;
@@ -42,6 +43,7 @@ mod tests {
     const PATCH: PatchShape = PatchShape {
         height: 1,
         width: 2,
+        channels: 1,
     };
 
     #[test]

@@ -89,7 +89,7 @@ impl Record<'_> {
             }
         };
         let cut = Record {
-            row_stride: patch.width,
+            row_stride: patch.row_len() as u32,
             offsets: &offsets,
             pixels,
             ..*self
@@ -102,7 +102,7 @@ impl Record<'_> {
         for &offset in self.offsets {
             for row in 0..patch.height {
                 let start = (offset + row * self.row_stride) as usize;
-                out.extend_from_slice(&pixels[start..start + patch.width as usize]);
+                out.extend_from_slice(&pixels[start..start + patch.row_len()]);
             }
         }
         out

@@ -83,6 +83,7 @@ impl ClusterPlan {
             features: PatchShape {
                 height: 1,
                 width: n_values as u32,
+                channels: 1,
             },
             layout: ClustersLayout {
                 side: input.side.clone(),
@@ -203,10 +204,7 @@ fn probed_shape(job: &Job, input: &InputSet) -> Result<PatchShape> {
             let Some(image) = rows.get(row).ok().filter(|image| is_good(image, job)) else {
                 continue;
             };
-            let own = PatchShape {
-                height: image.height,
-                width: image.width,
-            };
+            let own = image.shape();
             if own != *shape.get_or_insert(own) {
                 let place = Place::file(&info.path).row_group(0).row(row as u64);
                 return Err(other_size(place, &image, shape.unwrap_or(own)));

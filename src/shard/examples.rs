@@ -142,6 +142,7 @@ pub fn read_patches(dir: &Path) -> Result<PatchExamples> {
     let patch = PatchShape {
         height: header.patch[0],
         width: header.patch[1],
+        channels: 1,
     };
     let (d, pixels) = table.lists("pixels")?;
     if d != patch.len() || d == 0 {
@@ -312,6 +313,7 @@ mod tests {
             patch: PatchShape {
                 height: 1,
                 width: 2,
+                channels: 1,
             },
             n_sampled: 9,
             n_searched: 8,

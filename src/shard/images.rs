@@ -188,6 +188,7 @@ fn grey(shape: Shape, pixels: Pixels) -> Image {
     Image {
         height: shape.height,
         width: shape.width,
+        channels: 1,
         pixels,
     }
 }

@@ -309,6 +309,7 @@ mod tests {
     const PATCH: PatchShape = PatchShape {
         height: 2,
         width: 2,
+        channels: 1,
     };
 
     fn gather(max_heap_bytes: u64) -> Sample {

@@ -180,7 +180,11 @@ pub fn read(path: &Path) -> Result<(Vocabulary, Header)> {
 
     let mut vocabulary = Vocabulary {
         preparation: Preparation {
-            patch: PatchShape { height, width },
+            patch: PatchShape {
+                height,
+                width,
+                channels: 1,
+            },
             normalize,
         },
         centroids: Vec::new(),

@@ -170,7 +170,7 @@ fn values<'a>(
     let (pixels, stride) = (patches.pixels, patches.row_stride);
     (0..patch.height).flat_map(move |row| {
         let start = offset + row * stride;
-        (start..start + patch.width).map(move |at| pixels.get(at as usize))
+        (start..start + patch.row_len() as u32).map(move |at| pixels.get(at as usize))
     })
 }
 
@@ -210,12 +210,14 @@ pub fn middle(image: &Image, patch: PatchShape, normalize: Normalize) -> (Scalin
     let width = image.width.min(MAX_SIDE.max(patch.width));
     let (top, left) = ((image.height - height) / 2, (image.width - width) / 2);
     let kept = (top..top + height).flat_map(|row| {
-        let start = row as usize * image.width as usize + left as usize;
-        (start..start + width as usize).map(|at| value(pixels, at))
+        let channels = image.channels as usize;
+        let start = row as usize * image.row_len() + left as usize * channels;
+        (start..start + width as usize * channels).map(move |at| value(pixels, at))
     });
     let middle = Image {
         height,
         width,
+        channels: image.channels,
         pixels: crate::kernel::image::Pixels::F32(kept.collect()),
     };
     (scaling, middle)
@@ -248,6 +250,7 @@ mod tests {
     const PATCH: PatchShape = PatchShape {
         height: 1,
         width: 2,
+        channels: 1,
     };
 
     /// Forty images of two rows; patch `i` of each starts at pixel `i`.
@@ -326,6 +329,7 @@ mod tests {
         let image = Image {
             height: 2,
             width: 1000,
+            channels: 1,
             pixels: Pixels::U8((0..2000).map(|i| (i / 10) as u8).collect()),
         };
         let (scaling, middle) = middle(&image, PATCH, Normalize::Image);

@@ -159,7 +159,7 @@ impl<'a> Featurizer<'a> {
             let patches = Patches {
                 image: 0,
                 scaling,
-                row_stride: image.width,
+                row_stride: image.row_len() as u32,
                 positions: &self.positions,
                 pixels: pixels.skip(grid.offset(start)),
             };

@@ -30,7 +30,7 @@ pub fn word_counts(image: &Image, vocabulary: &Vocabulary, stride: u32) -> Vec<u
         let (words, _) = naive::nearest(
             &vocabulary.centroids,
             preparation.patch,
-            image.width,
+            image.row_len() as u32,
             scaling,
             pixels,
             &offsets,
@@ -82,6 +82,7 @@ mod tests {
                 patch: PatchShape {
                     height: 1,
                     width: 1,
+                    channels: 1,
                 },
                 normalize: Normalize::None,
             },
@@ -93,6 +94,7 @@ mod tests {
         let image = Image {
             height: 100,
             width: 100,
+            channels: 1,
             pixels: Pixels::U8(
                 (0..10_000)
                     .map(|i| if i % 5 == 0 { 90 } else { 9 })

@@ -27,7 +27,7 @@ pub struct SampleBatch {
 pub struct SampledImage {
     image: u64,
     scaling: Scaling,
-    width: u32,
+    row_stride: u32,
     offsets: Vec<u32>,
     pixels: Pixels,
     /// Hash of each patch, in the order of `offsets`; kept only where the whole sample is limited.
@@ -40,7 +40,7 @@ impl SampledImage {
         Record {
             image: self.image,
             scaling: self.scaling,
-            row_stride: self.width,
+            row_stride: self.row_stride,
             offsets: &self.offsets,
             pixels: self.pixels.as_ref(),
         }
@@ -91,7 +91,7 @@ pub fn sample(batch: ImageBatch, params: &SampleParams) -> SampleBatch {
             SampledImage {
                 image: number,
                 scaling: Scaling::of(params.preparation.normalize, image.pixels.as_ref()),
-                width: image.width,
+                row_stride: image.row_len() as u32,
                 offsets: hashes
                     .iter()
                     .map(|&(_, patch)| grid.offset(patch as usize) as u32)

@@ -67,6 +67,7 @@ pub fn vectors(batch: &FeatureRows) -> Result<WholeBatch> {
         let image = Image {
             height: 1,
             width: values.len() as u32,
+            channels: 1,
             pixels: Pixels::F32(values.values().to_vec()),
         };
         images.push((batch.place.row.unwrap_or(0) + row as u64, image));
@@ -133,7 +134,7 @@ impl<'a> WholeGather<'a> {
     /// Adds a batch.
     pub fn push(&mut self, batch: WholeBatch) -> Result<()> {
         for (row, image) in batch.images {
-            if (image.height, image.width) != (self.shape.height, self.shape.width) {
+            if image.shape() != self.shape {
                 let place = Place::file(&self.input.shards[batch.shard].path).row(row);
                 return Err(other_size(place, &image, self.shape));
             }
@@ -162,7 +163,7 @@ impl<'a> WholeGather<'a> {
         self.writer.push(&Record {
             image: self.writer.n_patches(),
             scaling: Scaling::of(Normalize::None, pixels),
-            row_stride: self.shape.width,
+            row_stride: self.shape.row_len() as u32,
             offsets: &offsets,
             pixels,
         })
@@ -212,8 +213,8 @@ pub fn other_size(place: Place, image: &Image, expected: PatchShape) -> Error {
     Error::File {
         place,
         message: format!(
-            "the image has {}x{} pixels, the first one of the job has {expected}; k-means of pixels needs images of one size",
-            image.height, image.width
+            "the image has {} pixels, the first one of the job has {expected}; k-means of pixels needs images of one size",
+            image.shape()
         ),
         help: Some(
             "cluster of = \"features\", which takes images of any size, or leave out the [[cluster]] of = \"pixels\""

@@ -44,7 +44,7 @@ struct Layout {
 
 impl Layout {
     fn new(patch: PatchShape) -> Layout {
-        let width = patch.width as usize;
+        let width = patch.row_len();
         Layout {
             height: patch.height as usize,
             width,

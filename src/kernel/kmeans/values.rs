@@ -29,7 +29,7 @@ impl ValueReader {
 
     /// Writes the values of the patch at `offset` of `patches` over `values`, `d` long.
     pub fn read(&mut self, patches: &Patches<'_>, offset: u32, values: &mut [f64]) {
-        let (width, stride) = (self.patch.width as usize, patches.row_stride as usize);
+        let (width, stride) = (self.patch.row_len(), patches.row_stride as usize);
         let rows = values.chunks_exact_mut(width);
         let starts = (offset as usize..).step_by(stride.max(1));
         match patches.pixels {

@@ -105,7 +105,7 @@ impl Band {
         patch: PatchShape,
         n_words: usize,
     ) {
-        let (height, width) = (patch.height as usize, patch.width as usize);
+        let (height, width) = (patch.height as usize, patch.row_len());
         let n_bits = self.pixels.len() - PADDING;
         equal_to(isa, &self.pixels, n_bits, 1, &mut self.constant);
         if width > 1 {

@@ -245,7 +245,7 @@ impl<P: Pixel> ImagePatches<'_, P> {
     fn pack_runs(&self, offsets: &[u32], runs: &Runs, panel: &mut [f32]) {
         let mut i = 0;
         for row in 0..self.patch.height as usize {
-            for col in 0..self.patch.width as usize {
+            for col in 0..self.patch.row_len() {
                 for &(lane, len) in &runs.runs[..runs.len] {
                     let from = offsets[lane] as usize + row * self.row_stride as usize + col;
                     let mut lanes = [0.0f32; LANES];
@@ -280,7 +280,7 @@ impl<P: Pixel> ImagePatches<'_, P> {
         lanes[offsets.len()..].fill(offsets[0] as usize);
         let mut rows = panel.chunks_exact_mut(LANES);
         for row in 0..self.patch.height as usize {
-            for col in 0..self.patch.width as usize {
+            for col in 0..self.patch.row_len() {
                 let pixels = &self.pixels[row * self.row_stride as usize + col..];
                 let Some(to) = rows.next() else { return };
                 for (to, &from) in to.iter_mut().zip(&lanes) {
@@ -296,7 +296,7 @@ impl<P: Pixel> ImagePatches<'_, P> {
         values.clear();
         for row in 0..self.patch.height as usize {
             let start = offset as usize + row * self.row_stride as usize;
-            let pixels = &self.pixels[start..start + self.patch.width as usize];
+            let pixels = &self.pixels[start..start + self.patch.row_len()];
             values.extend(pixels.iter().map(|pixel| self.scaling.apply(pixel.exact())));
         }
     }

@@ -100,7 +100,7 @@ fn labels(found: &Found<'_>, patches: &Patches<'_>, case: &Case) -> Vec<u32> {
         assert_eq!(whole.squares.len(), found.offsets.len());
         for (&offset, &squares) in found.offsets.iter().zip(whole.squares) {
             let rows = (0..case.patch.height).map(|row| offset + row * case.row_stride);
-            let pixels = rows.flat_map(|start| start..start + case.patch.width);
+            let pixels = rows.flat_map(|start| start..start + case.patch.row_len() as u32);
             let sum: f64 = pixels
                 .map(|i| case.pixels.as_ref().get(i as usize).powi(2))
                 .sum();
@@ -116,7 +116,11 @@ fn offsets_of(grid: &Grid) -> Vec<u32> {
 
 fn shape() -> impl Strategy<Value = (PatchShape, u32, u32)> {
     (1..9u32, 1..9u32, 0..14u32, 0..40u32).prop_map(|(height, width, more_rows, more_cols)| {
-        let patch = PatchShape { height, width };
+        let patch = PatchShape {
+            height,
+            width,
+            channels: 1,
+        };
         (patch, height + more_rows, width + more_cols)
     })
 }
@@ -229,7 +233,11 @@ fn end_to_end() -> impl Strategy<Value = Case> {
     (shape, 1..40usize, 1..12usize, kinds, any::<u64>()).prop_map(
         |((height, width), n, k, (pixel_kind, word_kind, is_plain), seed)| {
             let mut stream = Stream::new(seed, Purpose::Reseed, 0);
-            let patch = PatchShape { height, width };
+            let patch = PatchShape {
+                height,
+                width,
+                channels: 1,
+            };
             let pixels = pixels_of(pixel_kind, n * patch.len(), &mut stream);
             let normalize = if is_plain {
                 Normalize::None
@@ -283,6 +291,7 @@ fn ordinary(k: usize, patch: PatchShape, side: u32) -> Case {
 const SIX: PatchShape = PatchShape {
     height: 6,
     width: 6,
+    channels: 1,
 };
 
 #[test]
@@ -300,6 +309,7 @@ fn many_words_and_large_patches_change_nothing() {
         PatchShape {
             height: 40,
             width: 41,
+            channels: 1,
         },
         41,
     ));
@@ -308,6 +318,7 @@ fn many_words_and_large_patches_change_nothing() {
         PatchShape {
             height: 28,
             width: 28,
+            channels: 1,
         },
         28,
     ));
@@ -318,6 +329,7 @@ fn a_hundred_thousand_words_and_single_pixels_change_nothing() {
     let one = PatchShape {
         height: 1,
         width: 1,
+        channels: 1,
     };
     let mut case = ordinary(100_000, one, 16);
     check(&case);

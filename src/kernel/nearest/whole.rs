@@ -81,7 +81,7 @@ pub(super) struct WholeWords {
 
 /// Pairs of values in a patch: rows of odd width end in half a pair.
 fn n_pairs(patch: PatchShape) -> usize {
-    patch.height as usize * patch.width.div_ceil(2) as usize
+    patch.height as usize * patch.row_len().div_ceil(2)
 }
 
 impl WholeWords {
@@ -142,7 +142,7 @@ impl WholeWords {
     }
 
     fn put(&mut self, j: usize, patch: PatchShape, rounded: &[i32]) {
-        let rows = rounded.chunks_exact(patch.width as usize);
+        let rows = rounded.chunks_exact(patch.row_len());
         let group = &mut self.grouped[j / GROUP * self.n_pairs..][..self.n_pairs];
         let pairs = rows.flat_map(|row| row.chunks(2));
         let half = |value: i32| (-value << INDEX_BITS) as i16 as u16;
@@ -397,7 +397,7 @@ impl<'a> ImageSearch<'a> {
         let positions = &patches.positions[..n_words];
         let last = n_words * 64 - 1 - positions[n_words - 1].leading_zeros() as usize;
         let (patch, row_stride) = (words.patch, patches.row_stride as usize);
-        let end = last + (patch.height as usize - 1) * row_stride + patch.width as usize;
+        let end = last + (patch.height as usize - 1) * row_stride + patch.row_len();
         let (scale, centre) = (patches.scaling.scale, patches.scaling.centre.abs());
         let bias = scale / 2.0 * whole.max_norm2 + centre * whole.max_sum;
         let fits = bias / whole.step + MAX_PIXEL * whole.max_abs_sum + 1.0 <= MAX_SCORE;
@@ -454,7 +454,7 @@ impl<'a> ImageSearch<'a> {
     #[inline(always)]
     pub(super) fn search_with<I: Isa>(&self, isa: I, scratch: &mut Scratch) -> u64 {
         let patch = self.words.patch;
-        let is_in_one_piece = patch.height == 1 || self.row_stride == patch.width as usize;
+        let is_in_one_piece = patch.height == 1 || self.row_stride == patch.row_len();
         if let (Some(long), true) = (&self.whole.long, is_in_one_piece) {
             return self.search_long(isa, long, scratch);
         }
@@ -506,8 +506,8 @@ impl<'a> ImageSearch<'a> {
         let (patch, row_stride) = (self.words.patch, self.row_stride as u32);
         starts.clear();
         for row in 0..patch.height {
-            starts.extend((0..patch.width).step_by(2).map(|col| {
-                let used = if col + 1 < patch.width {
+            starts.extend((0..patch.row_len() as u32).step_by(2).map(|col| {
+                let used = if col + 1 < patch.row_len() as u32 {
                     u32::MAX
                 } else {
                     0xffff
@@ -567,7 +567,7 @@ impl<'a> ImageSearch<'a> {
         while left != 0 {
             let bit = left.trailing_zeros();
             // Neighbours overlap, so they have one value; unless they are a single pixel wide.
-            let n = match self.words.patch.width {
+            let n = match self.words.patch.row_len() {
                 1 => 1,
                 _ => (left >> bit).trailing_ones(),
             };
@@ -647,7 +647,7 @@ impl<'a> ImageSearch<'a> {
         values.clear();
         for row in 0..self.words.patch.height as usize {
             let start = offset as usize + row * self.row_stride;
-            let pixels = &self.pixels[start..start + self.words.patch.width as usize];
+            let pixels = &self.pixels[start..start + self.words.patch.row_len()];
             values.extend(pixels.iter().map(|&p| self.scaling.apply(f64::from(p))));
         }
     }

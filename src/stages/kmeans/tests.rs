@@ -19,6 +19,7 @@ use crate::kernel::sample::{IndexEntry, Record};
 const PATCH: PatchShape = PatchShape {
     height: 3,
     width: 4,
+    channels: 1,
 };
 const SIDE: u32 = 12;
 
