@@ -672,6 +672,8 @@ fn words(height: u32, width: u32, value: f32) -> Vocabulary {
     let mut centroids: Vec<f32> = (0..3 * d).map(|i| i as f32 / 10.0).collect();
     centroids[d] = value;
     Vocabulary {
+        whitening: None,
+        documents: None,
         preparation: Preparation {
             patch: PatchShape {
                 height,
@@ -679,6 +681,7 @@ fn words(height: u32, width: u32, value: f32) -> Vocabulary {
                 channels: 1,
             },
             normalize: Normalize::Image,
+            whiten: None,
         },
         centroids,
         counts: vec![3, 2, 1],

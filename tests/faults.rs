@@ -453,6 +453,7 @@ fn train(
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Result<()> {
     let params = KMeansParams {
+        spherical: false,
         k: 12,
         algorithm,
         init: Init::PlusPlus,
@@ -465,6 +466,7 @@ fn train(
     let preparation = Preparation {
         patch: PATCH,
         normalize: Normalize::Image,
+        whiten: None,
     };
     let watch = kmeans::Watch {
         progress: &|_| {},

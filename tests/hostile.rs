@@ -15,7 +15,7 @@ use arrow::array::{ArrayRef, BinaryArray, RecordBatch};
 use bovw::Error;
 use bovw::job::{Job, OnBadImage, Overrides};
 use bovw::passes::plan::Plan;
-use bovw::stages::decode::{DecodeParams, decode};
+use bovw::stages::decode::{DecodeParams, Fit, decode};
 use bovw::stages::source::{ImageCost, Source, SourceParams};
 use image::ImageFormat;
 use parquet::arrow::ArrowWriter;
@@ -844,7 +844,7 @@ fn images_that_were_read_but_not_decoded_when_their_file_was_cut_are_not_believe
     cut(&scene.path("data/a.parquet"), 4096);
     let params = DecodeParams {
         every: 1,
-        patch: job.preparation.patch,
+        fit: Fit::of(&job),
         on_bad_image: OnBadImage::Drop,
     };
     let error = decode(batch, input, params).unwrap_err();

@@ -51,6 +51,7 @@ fn peak(images: u64, params: &KMeansParams) -> u64 {
     let preparation = Preparation {
         patch: PATCH,
         normalize: Normalize::Image,
+        whiten: None,
     };
     let (simd, watch) = (Simd::detect(), Watch::SILENT);
     peak_bytes(|| {
@@ -73,6 +74,7 @@ fn training_stays_below_its_bound_and_does_not_grow_with_the_sample() {
         // With 30 passes Lloyd breathes, on 70 words too where there are 600 images.
         for (k, max_iter) in [(10, 30), (70, 30), (700, 3)] {
             let params = KMeansParams {
+                spherical: false,
                 k,
                 algorithm,
                 init: Init::PlusPlus,

@@ -36,6 +36,7 @@ pub(crate) const SIX: PatchShape = PatchShape {
 pub(crate) const SIX_SCALED: Preparation = Preparation {
     patch: SIX,
     normalize: Normalize::Image,
+    whiten: None,
 };
 
 /// Criterion with fewer samples: what is measured here takes milliseconds.
@@ -117,6 +118,7 @@ pub(crate) fn sample(images: &[u8]) -> Sample {
 /// One restart of at most `max_iter` passes.
 pub(crate) fn params(k: usize, algorithm: Algorithm, max_iter: usize) -> KMeansParams {
     KMeansParams {
+        spherical: false,
         k,
         algorithm,
         init: Init::PlusPlus,

@@ -502,6 +502,8 @@ fn restore(finished: &Path, out: &Path, with_manifest: bool) {
 
 fn two_words() -> Vocabulary {
     Vocabulary {
+        whitening: None,
+        documents: None,
         preparation: Preparation {
             patch: PatchShape {
                 height: 2,
@@ -509,6 +511,7 @@ fn two_words() -> Vocabulary {
                 channels: 1,
             },
             normalize: Normalize::Image,
+            whiten: None,
         },
         centroids: vec![-1.0, -1.0, 1.0, 1.0, 1.0, -1.0, 1.0, -1.0],
         counts: vec![1, 1],

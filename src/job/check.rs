@@ -8,13 +8,14 @@ use std::path::Path;
 use bytesize::ByteSize;
 
 use super::cluster::check_clusters;
+use super::features::check_features;
 use super::file::{
-    FeaturesTable, InputTable, JobFile, Memory, Number, OutputTable, PatchesTable, Pooling,
-    RunTable, SampleTable, VocabularyTable,
+    InputTable, JobFile, Memory, Number, OutputTable, PatchesTable, RunTable, SampleTable,
+    VocabularyTable,
 };
 use super::nearest::quoted_list;
 use super::paths::{join_pattern, refuse_output_among_inputs};
-use super::value::{MAX_WHOLE, choose, in_range, not_empty, not_yet, whole};
+use super::value::{MAX_WHOLE, choose, in_range, not_empty, whole};
 use super::{
     DEFAULT_MAX_PIXELS, Input, Io, Job, MaxBad, OnBadImage, Output, PerImage, RawShape, Run,
     Sampling, VocabularySource,
@@ -29,6 +30,11 @@ use crate::kernel::vocabulary::Preparation;
 
 /// `sample.per_image` of a job that does not say.
 const DEFAULT_PATCHES_PER_IMAGE: u64 = 100;
+/// `patches.epsilon` of a job that does not say: Coates, Ng and Lee's, for pixels up to 255.
+const DEFAULT_EPSILON: f64 = 10.0;
+/// `patches.whiten_epsilon` of a job that does not say, and the least: float32 holds no smaller share of a variance.
+const DEFAULT_WHITEN_EPSILON: f64 = 0.1;
+const MIN_WHITEN_EPSILON: f64 = 1e-9;
 /// `vocabulary.n_init` of a job that does not say: the notebook's.
 const DEFAULT_N_INIT: u64 = 3;
 /// `vocabulary.max_iter` of a job that does not say: the notebook's.
@@ -86,7 +92,7 @@ impl Job {
         base_dir: &Path,
         container: Option<&MemoryLimit>,
     ) -> Result<Job> {
-        check_features(&file.features)?;
+        let features = check_features(&file.features)?;
         let input = check_input(file.input, base_dir)?;
         let (preparation, stride) = check_patches(&file.patches)?;
         let sample = check_sample(&file.sample)?;
@@ -102,6 +108,7 @@ impl Job {
             stride,
             sample,
             vocabulary,
+            features,
             clusters,
             output,
             run,
@@ -261,21 +268,85 @@ fn check_max_bad(max_bad: Option<Number>, on_bad_image: OnBadImage) -> Result<Ma
 }
 
 fn check_patches(table: &PatchesTable) -> Result<(Preparation, u32)> {
-    let normalize = match table.normalize.as_deref() {
-        None => Normalize::Image,
-        Some(name) => choose(
-            "patches.normalize",
-            name,
-            &[("image", Normalize::Image), ("none", Normalize::None)],
-            &["patch"],
-        )?,
+    let preparation = Preparation {
+        patch: check_patch_size(table.size.as_deref())?,
+        normalize: check_normalize(table)?,
+        whiten: check_whiten(table)?,
     };
-    if let Some(name) = table.whiten.as_deref() {
-        choose("patches.whiten", name, &[("none", ())], &["zca"])?;
-    }
     let stride = whole("patches.stride", table.stride, 1, 1, MAX_IMAGE_SIDE)?;
-    let patch = check_patch_size(table.size.as_deref())?;
-    Ok((Preparation { patch, normalize }, stride as u32))
+    Ok((preparation, stride as u32))
+}
+
+fn check_normalize(table: &PatchesTable) -> Result<Normalize> {
+    let choices = [
+        ("image", Normalize::Image),
+        ("none", Normalize::None),
+        (
+            "patch",
+            Normalize::Patch {
+                epsilon: DEFAULT_EPSILON,
+            },
+        ),
+    ];
+    let name = table.normalize.as_deref().unwrap_or("image");
+    match (
+        choose("patches.normalize", name, &choices, &[])?,
+        table.epsilon,
+    ) {
+        (Normalize::Patch { .. }, Some(epsilon)) => Ok(Normalize::Patch {
+            epsilon: not_negative("patches.epsilon", epsilon)?,
+        }),
+        (normalize, None) => Ok(normalize),
+        (_, Some(_)) => Err(Error::setting(
+            "patches.epsilon",
+            format!("has no effect, because patches.normalize = \"{name}\" has none"),
+            "leave it out, or set patches.normalize to \"patch\"",
+        )),
+    }
+}
+
+fn check_whiten(table: &PatchesTable) -> Result<Option<f64>> {
+    const KEY: &str = "patches.whiten_epsilon";
+    let choices = [("zca", true), ("none", false)];
+    let name = table.whiten.as_deref().unwrap_or("none");
+    match (
+        choose("patches.whiten", name, &choices, &[])?,
+        table.whiten_epsilon,
+    ) {
+        (true, None) => Ok(Some(DEFAULT_WHITEN_EPSILON)),
+        (true, Some(epsilon)) => match not_negative(KEY, epsilon)? {
+            epsilon if epsilon >= MIN_WHITEN_EPSILON => Ok(Some(epsilon)),
+            epsilon => Err(Error::setting(
+                KEY,
+                format!(
+                    "{epsilon:?} is too little: directions that do not vary would be divided by nothing"
+                ),
+                format!("give at least {MIN_WHITEN_EPSILON:?}, such as {DEFAULT_WHITEN_EPSILON:?}"),
+            )),
+        },
+        (false, None) => Ok(None),
+        (false, Some(_)) => Err(Error::setting(
+            KEY,
+            "has no effect, because patches are not whitened",
+            "leave it out, or set patches.whiten to \"zca\"",
+        )),
+    }
+}
+
+fn not_negative(key: &'static str, value: Number) -> Result<f64> {
+    let value = match value {
+        Number::Whole(value) => value as f64,
+        Number::Real(value) => value,
+    };
+    match value.is_finite() && value >= 0.0 {
+        // Not -0.
+        true => Ok(value.abs()),
+        false => Err(Error::setting(
+            key,
+            format!("{value:?} is not possible"),
+            "give a number of at least 0",
+        )),
+    }
 }
 
 fn check_patch_size(size: Option<&[i64]>) -> Result<PatchShape> {
@@ -339,6 +410,7 @@ fn check_vocabulary(
         ("max_iter", table.max_iter.is_some()),
         ("batch_size", table.batch_size.is_some()),
         ("tol", table.tol.is_some()),
+        ("spherical", table.spherical.is_some()),
     ];
     let others: Vec<&str> = given
         .iter()
@@ -401,6 +473,7 @@ fn check_learning(table: &VocabularyTable, sample: &Sampling, seed: u64) -> Resu
         )? as usize,
         batch_size: check_batch_size(table.batch_size, algorithm)?,
         tol: check_tol(table.tol)?,
+        spherical: table.spherical.unwrap_or(false),
         seed,
     })
 }
@@ -443,40 +516,6 @@ fn check_tol(tol: Option<f64>) -> Result<f64> {
             format!("give a share of at least 0.0 and below 1.0, such as {DEFAULT_TOL:?}"),
         )),
     }
-}
-
-fn check_features(table: &FeaturesTable) -> Result<()> {
-    if let Some(name) = table.encoding.as_deref() {
-        choose("features.encoding", name, &[("hard", ())], &["triangle"])?;
-    }
-    if let Some(pooling) = &table.pooling {
-        check_pooling(pooling)?;
-    }
-    if let Some(name) = table.weighting.as_deref() {
-        let later = ["frequency", "hellinger", "l2", "tf-idf"];
-        choose("features.weighting", name, &[("count", ())], &later)?;
-    }
-    Ok(())
-}
-
-fn check_pooling(pooling: &Pooling) -> Result<()> {
-    const KEY: &str = "features.pooling";
-    let (grids, typed) = match pooling {
-        Pooling::Grid(grid) => (std::slice::from_ref(grid), format!("{grid:?}")),
-        Pooling::Pyramid(grids) => (grids.as_slice(), format!("{grids:?}")),
-    };
-    let is_grid = |grid: &Vec<i64>| grid.len() == 2 && grid.iter().all(|&cells| cells >= 1);
-    if grids.is_empty() || !grids.iter().all(is_grid) {
-        return Err(Error::setting(
-            KEY,
-            format!("{typed} is not a grid of cells"),
-            "give [rows, columns], both at least 1; this version has pooling = [1, 1]",
-        ));
-    }
-    if grids == [[1, 1]] {
-        return Ok(());
-    }
-    Err(not_yet(KEY, &typed, "[1, 1]"))
 }
 
 fn check_output(table: OutputTable, base_dir: &Path) -> Result<Output> {

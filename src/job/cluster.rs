@@ -38,6 +38,7 @@ impl Job {
         let one = |clusters: &Clusters, k: usize| Clustering {
             of: clusters.of,
             params: KMeansParams {
+                spherical: false,
                 k,
                 algorithm: clusters.algorithm,
                 init: Init::PlusPlus,

@@ -76,8 +76,12 @@ table! {
         stride: i64,
         /// "image", "patch" or "none".
         normalize: String,
+        /// Added to the variance of a patch that is normalised by itself.
+        epsilon: Number,
         /// "zca" or "none".
         whiten: String,
+        /// Added to the variances that whitening divides by.
+        whiten_epsilon: Number,
     }
 }
 
@@ -110,6 +114,8 @@ table! {
         batch_size: i64,
         /// Relative improvement below which it stops.
         tol: f64,
+        /// Whether words have length 1.
+        spherical: bool,
         /// A vocabulary file.
         from: String,
     }
@@ -118,12 +124,14 @@ table! {
 table! {
     /// `[features]`: how an image's words become its vector.
     FeaturesTable {
-        /// "hard" or "triangle".
+        /// "hard", "triangle", "soft" or "vlad".
         encoding: String,
+        /// Words that share a patch, with "soft".
+        nearest: i64,
         /// A grid of cells, or a list of grids.
         pooling: Pooling,
-        /// "count", "frequency", "hellinger", "l2" or "tf-idf".
-        weighting: String,
+        /// "count", "frequency", "hellinger", "l2", "tf-idf" or "intra", or a list of steps.
+        weighting: Names,
     }
 }
 
@@ -191,6 +199,16 @@ pub enum Pooling {
     Pyramid(Vec<Vec<i64>>),
 }
 
+/// A text or a list of them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Names {
+    /// One.
+    One(String),
+    /// A list.
+    Many(Vec<String>),
+}
+
 /// A whole number or a list of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -246,7 +264,8 @@ mod tests {
 
     fn sample_of(kind: Kind) -> &'static str {
         match kind {
-            Kind::Text => "\"x\"",
+            Kind::Text | Kind::Names => "\"x\"",
+            Kind::Flag => "true",
             Kind::Texts => "[\"x\"]",
             Kind::Whole | Kind::Wholes => "7",
             Kind::Number => "0.5",

@@ -38,6 +38,10 @@ pub(super) enum Kind {
     Wholes,
     /// "1GiB", or bytes.
     Memory,
+    /// One text or a list of them.
+    Names,
+    /// `true` or `false`.
+    Flag,
 }
 
 impl TableKeys {
@@ -74,7 +78,9 @@ pub(super) const TABLES: [TableKeys; 8] = [
             ("size", Kind::Size),
             ("stride", Kind::Whole),
             ("normalize", Kind::Text),
+            ("epsilon", Kind::Number),
             ("whiten", Kind::Text),
+            ("whiten_epsilon", Kind::Number),
         ],
     },
     TableKeys {
@@ -97,6 +103,7 @@ pub(super) const TABLES: [TableKeys; 8] = [
             ("max_iter", Kind::Whole),
             ("batch_size", Kind::Whole),
             ("tol", Kind::Number),
+            ("spherical", Kind::Flag),
             ("from", Kind::Text),
         ],
     },
@@ -105,8 +112,9 @@ pub(super) const TABLES: [TableKeys; 8] = [
         is_list: false,
         keys: &[
             ("encoding", Kind::Text),
+            ("nearest", Kind::Whole),
             ("pooling", Kind::Grids),
-            ("weighting", Kind::Text),
+            ("weighting", Kind::Names),
         ],
     },
     TableKeys {
@@ -204,6 +212,8 @@ impl Kind {
             Kind::Grids => "[rows, columns], or a list of such grids",
             Kind::Wholes => "a whole number or a list of them",
             Kind::Memory => "an amount of memory, such as \"1GiB\"",
+            Kind::Names => "text in quotes or a list of texts",
+            Kind::Flag => "true or false",
         }
     }
 
@@ -213,6 +223,9 @@ impl Kind {
         let list: fn(&DeValue<'_>) -> bool = |value| value.is_array();
         match self {
             Kind::Text => only(value, DeValue::is_str),
+            Kind::Names if value.get_ref().is_array() => first_that_is_not(value, DeValue::is_str),
+            Kind::Names => only(value, DeValue::is_str),
+            Kind::Flag => only(value, |value| matches!(value, DeValue::Boolean(_))),
             Kind::Texts => only(value, list).or_else(|| first_that_is_not(value, DeValue::is_str)),
             Kind::Whole => only(value, whole),
             Kind::Number => only(value, |value| is_whole(value) || value.is_float()),

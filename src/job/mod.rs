@@ -5,6 +5,7 @@
 
 mod check;
 mod cluster;
+mod features;
 mod file;
 mod keys;
 mod nearest;
@@ -18,11 +19,12 @@ use std::path::PathBuf;
 
 pub use check::{MIN_MEMORY_BYTES, Overrides};
 pub use file::{
-    ClusterTable, FeaturesTable, InputTable, JobFile, Memory, Number, OutputTable, PatchesTable,
-    Pooling, RunTable, SampleTable, VocabularyTable, Wholes,
+    ClusterTable, FeaturesTable, InputTable, JobFile, Memory, Names, Number, OutputTable,
+    PatchesTable, Pooling, RunTable, SampleTable, VocabularyTable, Wholes,
 };
 
 use crate::container::MemoryLimit;
+use crate::kernel::encode::Recipe;
 use crate::kernel::kmeans::{Algorithm, KMeansParams};
 use crate::kernel::nearest::Simd;
 use crate::kernel::vocabulary::Preparation;
@@ -42,6 +44,8 @@ pub struct Job {
     pub sample: Sampling,
     /// `[vocabulary]`
     pub vocabulary: VocabularySource,
+    /// `[features]`
+    pub features: Recipe,
     /// `[[cluster]]`, in the job's order; no two with the same `of` have a `k` in common.
     pub clusters: Vec<Clusters>,
     /// `[output]`

@@ -8,8 +8,8 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::file::{
-    ClusterTable, FeaturesTable, InputTable, JobFile, Memory, Number, OutputTable, PatchesTable,
-    Pooling, RunTable, SampleTable, VocabularyTable, Wholes,
+    ClusterTable, FeaturesTable, InputTable, JobFile, Memory, Names, Number, OutputTable,
+    PatchesTable, Pooling, RunTable, SampleTable, VocabularyTable, Wholes,
 };
 use super::paths::pattern_prefix;
 use super::{
@@ -17,6 +17,7 @@ use super::{
     VocabularySource,
 };
 use crate::error::Result;
+use crate::kernel::encode::{Encoding, Recipe};
 use crate::kernel::kmeans::{Init, KMeansParams};
 use crate::kernel::normalize::Normalize;
 
@@ -46,11 +47,7 @@ pub fn job_file(job: &Job) -> JobFile {
         patches: patches_table(job),
         sample: sample_table(&job.sample),
         vocabulary: vocabulary_table(&job.vocabulary, &job.base_dir),
-        features: FeaturesTable {
-            encoding: text("hard"),
-            pooling: Some(Pooling::Grid(vec![1, 1])),
-            weighting: text("count"),
-        },
+        features: features_table(&job.features),
         cluster: job.clusters.iter().map(cluster_table).collect(),
         output: OutputTable {
             dir: Some(relative(&job.output.dir, &job.base_dir)),
@@ -165,15 +162,42 @@ fn input_table(input: &Input, base_dir: &Path) -> InputTable {
 }
 
 fn patches_table(job: &Job) -> PatchesTable {
-    let patch = job.preparation.patch;
+    let (patch, normalize) = (job.preparation.patch, job.preparation.normalize);
     PatchesTable {
         size: Some(vec![i64::from(patch.height), i64::from(patch.width)]),
         stride: Some(i64::from(job.stride)),
-        normalize: text(match job.preparation.normalize {
-            Normalize::Image => "image",
-            Normalize::None => "none",
+        normalize: text(normalize.name()),
+        epsilon: match normalize {
+            Normalize::Patch { epsilon } => Some(Number::Real(epsilon)),
+            Normalize::Image | Normalize::None => None,
+        },
+        whiten: text(match job.preparation.whiten {
+            Some(_) => "zca",
+            None => "none",
         }),
-        whiten: text("none"),
+        whiten_epsilon: job.preparation.whiten.map(Number::Real),
+    }
+}
+
+fn features_table(recipe: &Recipe) -> FeaturesTable {
+    let grids = recipe.pooling.iter();
+    let mut grids: Vec<Vec<i64>> = grids.map(|grid| grid.map(i64::from).to_vec()).collect();
+    let steps = recipe.weighting.iter().map(|step| step.name().to_owned());
+    FeaturesTable {
+        encoding: text(recipe.encoding.name()),
+        nearest: match recipe.encoding {
+            Encoding::Soft { nearest } => Some(whole(nearest as u64)),
+            Encoding::Hard | Encoding::Triangle | Encoding::Vlad => None,
+        },
+        pooling: Some(match grids.len() {
+            1 => Pooling::Grid(grids.remove(0)),
+            _ => Pooling::Pyramid(grids),
+        }),
+        weighting: Some(match recipe.weighting.as_slice() {
+            [] => Names::One("count".to_owned()),
+            [step] => Names::One(step.name().to_owned()),
+            _ => Names::Many(steps.collect()),
+        }),
     }
 }
 
@@ -222,6 +246,7 @@ fn learning_table(params: &KMeansParams) -> VocabularyTable {
         max_iter: Some(whole(params.max_iter as u64)),
         batch_size: params.batch_size.map(|size| whole(size as u64)),
         tol: Some(params.tol),
+        spherical: params.spherical.then_some(true),
         from: None,
     }
 }

@@ -7,6 +7,7 @@
 //! one centroid; `d` is the length of a patch, `k` the number of words. Pixels and words are stored as u8 or f32, sums
 //! are f64 or whole numbers, and where two words are equally near the lower index wins.
 
+pub mod encode;
 pub mod evaluate;
 pub mod grid;
 pub mod image;
@@ -14,8 +15,12 @@ pub mod kmeans;
 pub mod naive;
 pub mod nearest;
 pub mod normalize;
+pub mod pool;
 pub mod positions;
+pub mod prepare;
 pub mod rebuild;
 pub mod rng;
 pub mod sample;
 pub mod vocabulary;
+pub mod weigh;
+pub mod whiten;

@@ -17,6 +17,7 @@ mod isa;
 mod long;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+pub mod prepared;
 mod simd;
 #[cfg(test)]
 mod tests;
@@ -36,7 +37,7 @@ pub use simd::{Simd, Work};
 use whole::WholeWords;
 
 /// Lanes of a panel: patches that are scored together.
-const LANES: usize = 32;
+pub const LANES: usize = 32;
 
 /// Unit roundoff of f64.
 const U64: f64 = f64::EPSILON / 2.0;

@@ -1,17 +1,33 @@
 //! Centre and scale of an image: the one place where a pixel becomes a normalised value.
 //!
-//! Both passes, learning and featurizing, and the float64 reference go through [`Scaling`]; nothing else may subtract a
-//! mean. The sums have a fixed order, and are whole numbers for u8 pixels.
+//! Both passes, learning and featurizing, and the float64 reference go through [`Scaling`]; nothing else may subtract the
+//! mean of pixels. The sums have a fixed order, and are whole numbers for u8 pixels.
 
 use super::image::PixelsRef;
 
 /// How a patch is prepared before it is compared with words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Normalize {
     /// `(x - mean) / std` over the patch's whole image.
     Image,
+    /// `(x - mean) / sqrt(variance + epsilon)` over the patch itself (Coates, Ng and Lee 2011).
+    Patch {
+        /// In squared pixel values, at least 0; keeps the noise of flat patches small.
+        epsilon: f64,
+    },
     /// Pixels as they are stored.
     None,
+}
+
+impl Normalize {
+    /// Its name in job files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Normalize::Image => "image",
+            Normalize::Patch { .. } => "patch",
+            Normalize::None => "none",
+        }
+    }
 }
 
 /// The affine map from raw pixels to normalised values: `(pixel - centre) / scale`.
@@ -19,20 +35,34 @@ pub enum Normalize {
 pub struct Scaling {
     /// What is subtracted.
     pub centre: f64,
-    /// What is divided by; 0 says that the image is blank and every value of it is 0.
+    /// What is divided by; 0 says that image or patch is blank and every value of it is 0.
     pub scale: f64,
 }
 
 impl Scaling {
-    /// The scaling of one image; population standard deviation (divided by n, as NumPy does).
+    /// The scaling of one image; population standard deviation (divided by n, as NumPy does). Where patches have scalings of
+    /// their own the image's changes nothing.
     pub fn of(normalize: Normalize, pixels: PixelsRef<'_>) -> Scaling {
         match (normalize, pixels) {
-            (Normalize::None, _) => Scaling {
+            (Normalize::None | Normalize::Patch { .. }, _) => Scaling {
                 centre: 0.0,
                 scale: 1.0,
             },
             (Normalize::Image, PixelsRef::U8(pixels)) => of_u8(pixels),
             (Normalize::Image, PixelsRef::F32(pixels)) => of_f32(pixels),
+        }
+    }
+
+    /// The scaling of one patch, from its pixels; population variance.
+    pub fn of_patch(pixels: &[f64], epsilon: f64) -> Scaling {
+        let n = pixels.len() as f64;
+        let centre = pixels.iter().sum::<f64>() / n;
+        let spread: f64 = pixels.iter().map(|p| (p - centre) * (p - centre)).sum();
+        let is_blank = pixels.iter().all(|p| p.total_cmp(&pixels[0]).is_eq());
+        let variance = if is_blank { 0.0 } else { spread / n };
+        Scaling {
+            centre: if is_blank { pixels[0] } else { centre },
+            scale: (variance + epsilon).sqrt(),
         }
     }
 
@@ -104,6 +134,14 @@ mod tests {
             let scaling = Scaling::of(Normalize::Image, pixels);
             assert!(scaling.is_blank());
             assert!((0..9).all(|i| scaling.apply(pixels.get(i)) == 0.0));
+        }
+    }
+
+    #[test]
+    fn a_blank_patch_becomes_zeros_with_any_epsilon() {
+        for epsilon in [0.0, 10.0] {
+            let scaling = Scaling::of_patch(&[0.1; 7], epsilon);
+            assert!(scaling.apply(0.1) == 0.0);
         }
     }
 

@@ -2,15 +2,25 @@
 
 use super::grid::PatchShape;
 use super::normalize::Normalize;
+use super::whiten::Whitening;
 
 /// How a patch is cut and prepared. Words mean nothing without it, so it travels with them; a job that prepares patches
 /// otherwise may not use them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Preparation {
     /// Shape of every patch.
     pub patch: PatchShape,
     /// Normalisation of every patch.
     pub normalize: Normalize,
+    /// Epsilon of the whitening that follows, above 0; `None`: none follows.
+    pub whiten: Option<f64>,
+}
+
+impl Preparation {
+    /// Whether the values of a patch are its pixels, less one number and over another that its whole image shares.
+    pub fn is_by_image(&self) -> bool {
+        self.whiten.is_none() && !matches!(self.normalize, Normalize::Patch { .. })
+    }
 }
 
 /// `k` words, and what they stood for when they were learned.
@@ -18,12 +28,33 @@ pub struct Preparation {
 pub struct Vocabulary {
     /// How patches are prepared.
     pub preparation: Preparation,
+    /// The whitening, where the preparation has one; learned from the same sample.
+    pub whitening: Option<Whitening>,
+    /// In how many images each word occurs, where that was counted.
+    pub documents: Option<Documents>,
     /// The words: `k * d` finite values, row-major. Featurizing uses these very values.
     pub centroids: Vec<f32>,
     /// Sampled patches nearest to each word, `k` of them.
     pub counts: Vec<u64>,
     /// Sum of squared distances of those patches to the word, `k` of them.
     pub inertia: Vec<f64>,
+}
+
+/// Document frequencies: what tf-idf weighs words by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Documents {
+    /// Images that were looked at.
+    pub n: u64,
+    /// Of these, how many have at least one patch whose nearest word is this one; `k` of them.
+    pub with_word: Vec<u64>,
+}
+
+impl Documents {
+    /// Weight of each word: `ln((1 + n) / (1 + with_word)) + 1`, as scikit-learn's smooth idf.
+    pub fn idf(&self) -> Vec<f64> {
+        let weigh = |&df: &u64| ((1.0 + self.n as f64) / (1.0 + df as f64)).ln() + 1.0;
+        self.with_word.iter().map(weigh).collect()
+    }
 }
 
 impl Vocabulary {

@@ -21,7 +21,7 @@ use crate::shard::manifest::{
 use crate::shard::spill::Sample;
 use crate::shard::whole;
 use crate::stages::contingency::Contingency;
-use crate::stages::decode::{self, DecodeParams};
+use crate::stages::decode::{self, DecodeParams, Fit};
 use crate::stages::kmeans::{self, Learned};
 use crate::stages::label::{ClusterSink, LabelSource, Labeller, Measurer};
 use crate::stages::rows::{RowsParams, RowsSource, other_file};
@@ -176,7 +176,7 @@ impl Clusterer<'_> {
         let decode_params = DecodeParams {
             every: 1,
             // What is a bad image for the features is one here, too.
-            patch: job.preparation.patch,
+            fit: Fit::of(job),
             on_bad_image: OnBadImage::Drop,
         };
         let mut ends = ShardEnds::new(self.keeper, what, n_gathered);
@@ -292,6 +292,7 @@ impl Clusterer<'_> {
         let preparation = Preparation {
             patch: view.patch(),
             normalize: Normalize::None,
+            whiten: None,
         };
         let learned = flow::guarded(counters.name, None, || {
             let watch = kmeans::Watch {

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Place, Result};
 use crate::job::{ClusterOf, Clustering, Job};
-use crate::kernel::grid::{Grid, PatchShape};
+use crate::kernel::grid::PatchShape;
 use crate::kernel::image::Image;
 use crate::kernel::nearest::Words;
 use crate::shard::clusters::ClustersLayout;
@@ -11,6 +11,7 @@ use crate::shard::input::{InputSet, ShardInfo};
 use crate::shard::labels::LabelColumn;
 use crate::shard::read::Shard;
 use crate::stages::contingency::Contingency;
+use crate::stages::decode::Fit;
 use crate::stages::kmeans;
 use crate::stages::label::{LabelSource, workers_bytes};
 use crate::stages::whole::{MAX_VALUES, WholeGather, other_size};
@@ -225,9 +226,9 @@ fn probed_shape(job: &Job, input: &InputSet) -> Result<PatchShape> {
     check_size(shape)
 }
 
-/// As decoding has it: an image smaller than a patch is a bad one.
+/// As decoding has it: an image that patches or cells do not fit into is a bad one.
 fn is_good(image: &Image, job: &Job) -> bool {
-    Grid::new(image.height, image.width, job.preparation.patch, 1).is_some()
+    Fit::of(job).grid(image).is_ok()
 }
 
 fn check_size(shape: PatchShape) -> Result<PatchShape> {

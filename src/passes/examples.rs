@@ -11,6 +11,7 @@ use crate::shard::images::ImageRows;
 use crate::shard::manifest::ManifestOutput;
 use crate::shard::read::{Shard, Wanted};
 use crate::shard::vectors::Labels;
+use crate::stages::decode::{self, Fit};
 use crate::stages::examples::{N_IMAGES, image_rows, middle};
 
 use super::plan::Plan;
@@ -43,11 +44,11 @@ fn image(plan: &Plan, row: u64) -> Result<Option<ImageExample>> {
     };
     let rows = ImageRows::new(&batch, &input.image, &shard.path().into())?;
     let patch = plan.job.preparation.patch;
-    let image = rows.get(0);
+    let image = decode::image(&rows, 0, Fit::of(&plan.job));
     shard.bytes().check_whole(&info.path)?;
     let image = match image {
-        Ok(image) if image.height >= patch.height && image.width >= patch.width => image,
-        _ => return Ok(None),
+        Ok(image) => image,
+        Err(_) => return Ok(None),
     };
     let label = label.and_then(|name| {
         let names = info.features.class_names(name);

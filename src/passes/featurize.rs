@@ -4,10 +4,10 @@ use std::path::Path;
 
 use crate::error::Result;
 use crate::flow::{self, Pipeline};
-use crate::kernel::nearest::Words;
+use crate::kernel::encode::Lexicon;
 use crate::kernel::vocabulary::Vocabulary;
 use crate::shard::manifest::FeaturesFile;
-use crate::stages::decode::{self, DecodeParams};
+use crate::stages::decode::{self, DecodeParams, Fit};
 use crate::stages::featurize::Featurizer;
 use crate::stages::sink::Sink;
 use crate::stages::source::{ImageCost, Source, SourceParams};
@@ -27,12 +27,8 @@ pub fn featurize(
     watch: Watch<'_>,
 ) -> Result<()> {
     let (job, input) = (&plan.job, &plan.input);
-    let words = Words::new(
-        &vocabulary.centroids,
-        vocabulary.preparation.patch,
-        plan.simd,
-    );
-    let vector_bytes = (vocabulary.k() * size_of::<f32>()) as u64;
+    let lexicon = Lexicon::new(vocabulary, &job.features, job.stride, plan.simd);
+    let vector_bytes = (lexicon.n_values() * size_of::<f32>()) as u64;
     let mut source = Source::new(
         input,
         shards.iter().copied(),
@@ -51,13 +47,13 @@ pub fn featurize(
     );
     let decode_params = DecodeParams {
         every: 1,
-        patch: job.preparation.patch,
+        fit: Fit::of(job),
         on_bad_image: job.input.on_bad_image,
     };
     let mut sink = Sink::new(
         input,
         dir,
-        vocabulary.k(),
+        lexicon.n_values(),
         plan.has_status(),
         provenance,
         on_file,
@@ -70,13 +66,7 @@ pub fn featurize(
             source: Box::new(|| source.next_batch()),
             first: Box::new(|| Box::new(|batch| decode::decode(batch, input, decode_params))),
             second: Box::new(|| {
-                let mut worker = Featurizer::new(
-                    input,
-                    &words,
-                    job.preparation,
-                    job.stride,
-                    job.input.on_bad_image,
-                );
+                let mut worker = Featurizer::new(input, &lexicon, job.input.on_bad_image);
                 Box::new(move |batch| worker.featurize(batch))
             }),
             fold: Box::new(|batch| sink.push(batch)),

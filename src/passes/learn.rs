@@ -1,4 +1,5 @@
-//! The learning pass: source, decode, sample, gather; then k-means over what was gathered.
+//! The learning pass: source, decode, sample, gather; then k-means over what was gathered, prepared first where patches have
+//! scalings of their own or are whitened.
 
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
@@ -10,10 +11,11 @@ use crate::kernel::kmeans::KMeansParams;
 use crate::shard::examples::PatchExamples;
 use crate::shard::manifest::RestartEntry;
 use crate::shard::spill::Sample;
-use crate::stages::decode::{self, DecodeParams};
+use crate::stages::decode::{self, DecodeParams, Fit};
 use crate::stages::examples;
 use crate::stages::gather::Gather;
 use crate::stages::kmeans::{self, Learned};
+use crate::stages::prepare;
 use crate::stages::sample::{self, SampleParams};
 use crate::stages::source::{ImageCost, Source, SourceParams};
 
@@ -54,28 +56,51 @@ pub fn learn(
         });
     }
     watch.progress.enter(Phase::Clustering);
+    let stop = || watch.interrupt.load(Relaxed);
+    let job = &plan.job;
+    let prepared = match job.preparation.is_by_image() {
+        true => None,
+        false => {
+            watch.progress.set_note("preparing the patches".to_owned());
+            let (threads, heap) = (job.run.threads, plan.memory.prepared_bytes);
+            Some(flow::guarded("prepare", None, || {
+                prepare::prepare(&view, &job.preparation, threads, heap, dir, &stop)
+            })?)
+        }
+    };
+    let values = prepared
+        .as_ref()
+        .map_or(view, |prepared| prepared.sample.view());
+    let preparation = match &prepared {
+        Some(_) => prepare::as_values(job.preparation.patch.len()),
+        None => job.preparation,
+    };
     let stats = &watch.progress.kmeans;
     stats.set_total(params.n_init as u64);
     watch
         .progress
         .set_note("choosing the first words".to_owned());
     flow::guarded(stats.name, None, || {
-        let learned = kmeans::learn(
-            &view,
-            plan.job.preparation,
+        let mut learned = kmeans::learn(
+            &values,
+            preparation,
             params,
             plan.job.run.threads,
             plan.simd,
             keeper.training(CHECKPOINT),
             &kmeans::Watch {
                 progress: &|at| tell(at, stats, watch.progress),
-                stop: &|| watch.interrupt.load(Relaxed),
+                stop: &stop,
                 is_due: &|| keeper.is_due(),
                 keep: &|at| keeper.keep_training(CHECKPOINT, at),
             },
         )?;
         let seed = plan.job.run.seed;
-        let kept = examples::patches(&view, &learned.vocabulary, plan.simd, seed);
+        let kept = examples::patches(&view, &values, &learned.vocabulary, plan.simd, seed);
+        learned.vocabulary.preparation = job.preparation;
+        learned.vocabulary.whitening = prepared
+            .as_ref()
+            .and_then(|prepared| prepared.whitening.clone());
         Ok((learned, kept))
     })
 }
@@ -137,7 +162,7 @@ fn gather(plan: &Plan, dir: &Path, keeper: &Keeper, watch: Watch<'_>) -> Result<
     );
     let decode_params = DecodeParams {
         every: job.sample.every,
-        patch: job.preparation.patch,
+        fit: Fit::of(job),
         on_bad_image: match job.input.on_bad_image {
             OnBadImage::Fail => OnBadImage::Fail,
             // Bad images have no patches; the featurizing pass counts them.

@@ -7,12 +7,12 @@ use bytesize::ByteSize;
 use crate::container::MemoryLimit;
 use crate::error::{Error, Result};
 use crate::job::{Job, VocabularySource};
-use crate::kernel::nearest::Words;
+use crate::kernel::encode::{Encoder, Lexicon};
 use crate::report;
 use crate::shard::page_need::PageNeed;
 use crate::stages::examples;
-use crate::stages::featurize::worker_bytes;
 use crate::stages::kmeans;
+use crate::stages::prepare;
 
 use super::cluster_plan::ClusterNeeds;
 
@@ -54,6 +54,10 @@ pub struct MemoryPlan {
     pub sample_bytes: u64,
     /// Hashes of the sampled patches; 0 without `sample.max_patches`.
     pub hashes_bytes: u64,
+    /// Prepared patches, before they go to a mapped file; 0 where k-means takes the sample as it is.
+    pub prepared_bytes: u64,
+    /// Making them, and the whitening; 0 as well.
+    pub prepare_bytes: u64,
     /// k-means beside the sample; 0 without learning.
     pub kmeans_bytes: u64,
     /// Words and scratch of the featurizing workers.
@@ -96,15 +100,21 @@ impl MemoryPlan {
     /// The ceiling is too low for the job.
     pub fn new(job: &Job, needs: &Needs<'_>) -> Result<MemoryPlan> {
         let ceiling_bytes = job.run.memory_bytes;
-        let (k, patch) = (needs.k, job.preparation.patch);
+        let (k, preparation) = (needs.k, &job.preparation);
+        let patch = preparation.patch;
         let threads = job.run.threads as u64;
         let kmeans_bytes = match &job.vocabulary {
             VocabularySource::Learn(params) => {
-                kmeans::heap_bytes(k, patch, params, job.run.threads)
+                let shape = match preparation.is_by_image() {
+                    true => patch,
+                    false => prepare::as_values(patch.len()).patch,
+                };
+                kmeans::heap_bytes(k, shape, params, job.run.threads)
             }
             VocabularySource::From(_) => 0,
         };
         let is_learned = kmeans_bytes > 0;
+        let is_prepared = is_learned && !preparation.is_by_image();
         let clusters = needs.clusters.unwrap_or_default();
         let mut plan = MemoryPlan {
             ceiling_bytes,
@@ -119,8 +129,14 @@ impl MemoryPlan {
                 }
                 _ => 0,
             },
+            prepared_bytes: if is_prepared { MIN_SAMPLE_BYTES } else { 0 },
+            prepare_bytes: match is_prepared {
+                true => prepare::heap_bytes(preparation, job.run.threads),
+                false => 0,
+            },
             kmeans_bytes,
-            words_bytes: Words::heap_bytes(k, patch) + threads * worker_bytes(k, patch),
+            words_bytes: Lexicon::heap_bytes(k, preparation, &job.features)
+                + threads * Encoder::heap_bytes(k, preparation, &job.features),
             sink_bytes: needs.sink_bytes,
             cluster_sample_bytes: needs.clusters.map_or(0, |_| MIN_SAMPLE_BYTES),
             cluster_group_bytes: clusters.group_bytes,
@@ -147,7 +163,13 @@ impl MemoryPlan {
         plan.batches_bytes = (free_bytes / BATCHES_SHARE).max(MIN_BATCHES_BYTES);
         plan.batch_bytes = (plan.batches_bytes / needs.max_in_flight as u64).min(MAX_BATCH_BYTES);
         if is_learned {
-            plan.sample_bytes = ceiling_bytes - plan.learn_bytes() + MIN_SAMPLE_BYTES;
+            let free_bytes = ceiling_bytes - plan.learn_bytes();
+            if is_prepared {
+                plan.prepared_bytes += free_bytes / 2;
+                plan.sample_bytes += free_bytes / 2;
+            } else {
+                plan.sample_bytes += free_bytes;
+            }
         }
         if needs.clusters.is_some() {
             plan.cluster_sample_bytes = ceiling_bytes - plan.cluster_bytes() + MIN_SAMPLE_BYTES;
@@ -161,7 +183,9 @@ impl MemoryPlan {
             .batches_bytes
             .saturating_add(self.hashes_bytes)
             .saturating_add(self.pages_bytes);
-        (self.base_bytes + self.sample_bytes).saturating_add(sampling.max(self.kmeans_bytes))
+        let learning = self.kmeans_bytes.max(self.prepare_bytes);
+        (self.base_bytes + self.sample_bytes + self.prepared_bytes)
+            .saturating_add(sampling.max(learning))
     }
 
     /// Peak while featurizing.
@@ -203,7 +227,7 @@ impl MemoryPlan {
             ),
             (
                 self.sink_bytes,
-                "the features file being written; a lower vocabulary.k needs less",
+                "the features file being written; a lower vocabulary.k or fewer cells need less",
             ),
             (
                 self.report_bytes,
@@ -211,8 +235,9 @@ impl MemoryPlan {
             ),
             (
                 self.words_bytes,
-                "the words; a lower vocabulary.k or a smaller patch needs less",
+                "the words; a lower vocabulary.k, fewer cells or a smaller patch need less",
             ),
+            (self.prepare_bytes, "whitening; smaller patches need less"),
             (
                 self.cluster_kmeans_bytes,
                 "k-means of [[cluster]]; a lower k or fewer run.threads need less, pixels of smaller images too",

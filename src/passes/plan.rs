@@ -5,7 +5,9 @@ use crate::flow::Limits;
 use crate::job::{Job, PerImage, VocabularySource};
 use crate::kernel::grid::Grid;
 use crate::kernel::nearest::Simd;
-use crate::kernel::vocabulary::Vocabulary;
+use crate::kernel::normalize::Normalize;
+use crate::kernel::vocabulary::{Preparation, Vocabulary};
+use crate::kernel::whiten::MAX_D;
 use crate::shard::images::ImageRows;
 use crate::shard::input::InputSet;
 use crate::shard::read::Shard;
@@ -15,6 +17,9 @@ use crate::stages::sample::n_sampled;
 use super::cluster_plan::ClusterPlan;
 use super::memory::{MemoryPlan, Needs};
 use super::run_dir;
+
+/// Longest vector of an image: it is still only 64 MiB.
+const MAX_VALUES: usize = 1 << 24;
 
 /// Rows that are looked at for a first good image.
 const PROBE_ROWS: usize = 16;
@@ -29,8 +34,10 @@ pub struct Plan {
     pub job: Job,
     /// Its inputs, opened.
     pub input: InputSet,
-    /// Words; the length of a vector.
+    /// Words.
     pub k: usize,
+    /// Length of a vector.
+    pub n_values: usize,
     /// Height and width of the first image, if it is a good one.
     pub first_image: Option<(u32, u32)>,
     /// The finished vocabulary, with `vocabulary.from`.
@@ -79,9 +86,10 @@ impl Plan {
             budget_bytes: 0,
         };
         let first_image = first_image(&input, job)?;
-        let clusters = ClusterPlan::new(job, &input, k)?;
+        let n_values = check_features(job, k, vocabulary.as_ref())?;
+        let clusters = ClusterPlan::new(job, &input, n_values)?;
         let writer_bytes = input.shards.iter().map(|shard| {
-            let layout = input.layout(shard, k, has_status(job));
+            let layout = input.layout(shard, n_values, has_status(job));
             layout.writer_bytes(shard.n_rows)
         });
         let needs = Needs {
@@ -101,6 +109,7 @@ impl Plan {
             first_image,
             input,
             k,
+            n_values,
             vocabulary,
             clusters,
             memory,
@@ -152,19 +161,59 @@ fn check_preparation(job: &Job, vocabulary: &Vocabulary) -> Result<()> {
     if ours == theirs {
         return Ok(());
     }
-    let describe = |preparation: crate::kernel::vocabulary::Preparation| {
-        let normalize = vocabulary::normalize_name(preparation.normalize);
-        format!("{} patches, normalize \"{normalize}\"", preparation.patch)
-    };
     Err(Error::setting(
         "vocabulary.from",
         format!(
             "its words were learned from {}, the job has {}",
-            describe(theirs),
-            describe(ours)
+            describe(&theirs),
+            describe(&ours)
         ),
         "set [patches] as in the vocabulary, or learn another one",
     ))
+}
+
+/// How patches are prepared, as the job file says it.
+fn describe(preparation: &Preparation) -> String {
+    let normalize = preparation.normalize.name();
+    let mut text = format!("{} patches, normalize \"{normalize}\"", preparation.patch);
+    if let Normalize::Patch { epsilon } = preparation.normalize {
+        text += &format!(", epsilon {epsilon:?}");
+    }
+    if let Some(epsilon) = preparation.whiten {
+        text += &format!(", whiten \"zca\", whiten_epsilon {epsilon:?}");
+    }
+    text
+}
+
+/// The length of a job's vectors, and whether words and patches can be what its features need.
+fn check_features(job: &Job, k: usize, vocabulary: Option<&Vocabulary>) -> Result<usize> {
+    let d = job.preparation.patch.len();
+    if job.preparation.whiten.is_some() && d > MAX_D {
+        return Err(Error::setting(
+            "patches.whiten",
+            format!(
+                "a {} patch has {d} values, and at most {MAX_D} are whitened",
+                job.preparation.patch
+            ),
+            "take smaller patches, or leave it out",
+        ));
+    }
+    if job.features.needs_documents() && vocabulary.is_some_and(|words| words.documents.is_none()) {
+        return Err(Error::setting(
+            "features.weighting",
+            "\"tf-idf\" weighs words by the images that they occur in, and the vocabulary of vocabulary.from has not counted them",
+            "learn the vocabulary in a job with \"tf-idf\", which counts them, or leave it out",
+        ));
+    }
+    let n_values = job.features.n_values(k, d);
+    if n_values > MAX_VALUES {
+        return Err(Error::setting(
+            "features.pooling",
+            format!("the vector of an image would have {n_values} values"),
+            format!("at most {MAX_VALUES} are possible: fewer cells, or a lower vocabulary.k"),
+        ));
+    }
+    Ok(n_values)
 }
 
 /// Size of the first good image among the first rows.

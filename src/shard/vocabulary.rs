@@ -1,7 +1,7 @@
 //! `vocabulary.parquet`: a row a word, and how patches are prepared in the footer.
 //!
-//! Columns: `word` int32, `count` int64, `inertia` float64, `centroid` FixedSizeList<float32 not null, d>. The footer's
-//! key `bovw.vocabulary` holds a [`Header`] as JSON. Reading checks everything that featurizing relies on.
+//! Columns: `word` int32, `count` int64, `inertia` float64, `centroid` FixedSizeList<float32 not null, d>, and `documents`
+//! int64 where images with the word were counted. The footer's key `bovw.vocabulary` holds a [`Header`] as JSON. Reading checks everything that featurizing relies on.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +12,8 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Int64Type, Schema};
 use arrow::record_batch::RecordBatch;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
@@ -25,7 +27,8 @@ use crate::error::{Error, Place, Result};
 use crate::job::Io;
 use crate::kernel::grid::PatchShape;
 use crate::kernel::normalize::Normalize;
-use crate::kernel::vocabulary::{Preparation, Vocabulary};
+use crate::kernel::vocabulary::{Documents, Preparation, Vocabulary};
+use crate::kernel::whiten::{MAX_D, Whitening};
 
 /// The footer's key.
 pub const KEY: &str = "bovw.vocabulary";
@@ -44,6 +47,15 @@ pub struct Header {
     pub patch: [u32; 2],
     /// Normalisation of a patch, as the job file calls it.
     pub normalize: String,
+    /// Added to a patch's variance, where patches are normalised by themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epsilon: Option<f64>,
+    /// The whitening, if patches are whitened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whitening: Option<WhiteningHeader>,
+    /// Images that `documents` were counted over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n_documents: Option<u64>,
     /// What pixels are: "grey".
     pub color: String,
     /// Sampled patches that the words were learned from.
@@ -54,12 +66,71 @@ pub struct Header {
     pub job: serde_json::Value,
 }
 
-/// The job file's word for a normalisation.
-pub fn normalize_name(normalize: Normalize) -> &'static str {
-    match normalize {
-        Normalize::Image => "image",
-        Normalize::None => "none",
+/// A whitening as the footer has it: `z = matrix (x - mean)`.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct WhiteningHeader {
+    /// "zca".
+    pub kind: String,
+    /// Added to the variances that it divides by.
+    pub epsilon: f64,
+    /// `d` float32 values, little-endian, in base64.
+    pub mean: String,
+    /// `d * d` of them, row-major, symmetric.
+    pub matrix: String,
+}
+
+impl WhiteningHeader {
+    fn new(epsilon: f64, whitening: &Whitening) -> WhiteningHeader {
+        WhiteningHeader {
+            kind: "zca".to_owned(),
+            epsilon,
+            mean: to_base64(&whitening.mean),
+            matrix: to_base64(&whitening.matrix),
+        }
     }
+
+    /// The whitening of patches of `d` values, or what is wrong with it.
+    fn read(&self, d: usize) -> Result<Whitening, String> {
+        if self.kind != "zca" {
+            return Err(format!("its patches are whitened by \"{}\"", self.kind));
+        }
+        if !(self.epsilon.is_finite() && self.epsilon > 0.0) {
+            return Err(format!("the epsilon of its whitening is {}", self.epsilon));
+        }
+        let read = |text: &str, n: usize| {
+            from_base64(text)
+                .filter(|values| values.len() == n && values.iter().all(|value| value.is_finite()))
+                .ok_or_else(|| format!("its whitening is not {d} and {d}x{d} finite numbers"))
+        };
+        let whitening = Whitening {
+            mean: read(&self.mean, d)?,
+            matrix: read(&self.matrix, d * d)?,
+        };
+        let at = |i: usize, j: usize| whitening.matrix[i * d + j].to_bits();
+        match (0..d).all(|i| (0..i).all(|j| at(i, j) == at(j, i))) {
+            true => Ok(whitening),
+            false => Err("the matrix of its whitening is not symmetric".to_owned()),
+        }
+    }
+}
+
+fn to_base64(values: &[f32]) -> String {
+    let bytes: Vec<u8> = values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect();
+    BASE64_STANDARD.encode(bytes)
+}
+
+fn from_base64(text: &str) -> Option<Vec<f32>> {
+    let bytes = BASE64_STANDARD.decode(text).ok()?;
+    let (values, rest) = bytes.as_chunks::<4>();
+    rest.is_empty().then(|| {
+        values
+            .iter()
+            .map(|&value| f32::from_le_bytes(value))
+            .collect()
+    })
 }
 
 /// Writes a vocabulary file, whole or not at all. `job` is the resolved job, for provenance.
@@ -69,7 +140,16 @@ pub fn write(path: &Path, vocabulary: &Vocabulary, job: &serde_json::Value) -> R
         format: FORMAT,
         k: vocabulary.k(),
         patch: [preparation.patch.height, preparation.patch.width],
-        normalize: normalize_name(preparation.normalize).to_owned(),
+        normalize: preparation.normalize.name().to_owned(),
+        epsilon: match preparation.normalize {
+            Normalize::Patch { epsilon } => Some(epsilon),
+            Normalize::Image | Normalize::None => None,
+        },
+        whitening: preparation
+            .whiten
+            .zip(vocabulary.whitening.as_ref())
+            .map(|(epsilon, whitening)| WhiteningHeader::new(epsilon, whitening)),
+        n_documents: vocabulary.documents.as_ref().map(|documents| documents.n),
         color: "grey".to_owned(),
         n_patches: vocabulary.counts.iter().sum(),
         inertia_per_patch: vocabulary.inertia_per_patch(),
@@ -97,6 +177,9 @@ pub(super) fn write_centroids(
         features.insert(column, hugging_face::value_feature(dtype));
     }
     features.insert("centroid", hugging_face::vector_feature(vocabulary.d()));
+    if vocabulary.documents.is_some() {
+        features.insert("documents", hugging_face::value_feature("int64"));
+    }
     let key_values = vec![
         key_value,
         KeyValue::new(hugging_face::KEY.to_owned(), features.to_text()),
@@ -134,19 +217,25 @@ fn record_batch(vocabulary: &Vocabulary, name: &str) -> RecordBatch {
     let item = Arc::new(Field::new("element", DataType::Float32, false));
     let centroids = Float32Array::from(vocabulary.centroids.clone());
     let centroids = FixedSizeListArray::new(Arc::clone(&item), d, Arc::new(centroids), None);
-    let schema = Schema::new(vec![
+    let mut fields = vec![
         Field::new(name, DataType::Int32, false),
         Field::new("count", DataType::Int64, false),
         Field::new("inertia", DataType::Float64, false),
         Field::new("centroid", DataType::FixedSizeList(item, d), false),
-    ]);
-    let columns: Vec<ArrayRef> = vec![
+    ];
+    let mut columns: Vec<ArrayRef> = vec![
         Arc::new(words),
         Arc::new(counts),
         Arc::new(Float64Array::from(vocabulary.inertia.clone())),
         Arc::new(centroids),
     ];
-    match RecordBatch::try_new(Arc::new(schema), columns) {
+    if let Some(documents) = &vocabulary.documents {
+        fields.push(Field::new("documents", DataType::Int64, false));
+        let with_word = documents.with_word.iter();
+        let with_word = with_word.map(|&n| i64::try_from(n).unwrap_or(i64::MAX));
+        columns.push(Arc::new(with_word.collect::<Int64Array>()));
+    }
+    match RecordBatch::try_new(Arc::new(Schema::new(fields)), columns) {
         Ok(batch) => batch,
         Err(error) => unreachable!("a vocabulary is a table: {error}"),
     }
@@ -156,10 +245,13 @@ fn record_batch(vocabulary: &Vocabulary, name: &str) -> RecordBatch {
 pub fn read(path: &Path) -> Result<(Vocabulary, Header)> {
     let shard = Shard::open(path, Io::Read)?;
     let header = header(&shard)?;
-    let normalize = match header.normalize.as_str() {
-        "image" => Normalize::Image,
-        "none" => Normalize::None,
-        other => {
+    let normalize = match (header.normalize.as_str(), header.epsilon) {
+        ("image", None) => Normalize::Image,
+        ("none", None) => Normalize::None,
+        ("patch", Some(epsilon)) if epsilon.is_finite() && epsilon >= 0.0 => {
+            Normalize::Patch { epsilon }
+        }
+        (other, _) => {
             return Err(Error::file(
                 path,
                 format!(
@@ -186,11 +278,24 @@ pub fn read(path: &Path) -> Result<(Vocabulary, Header)> {
                 channels: 1,
             },
             normalize,
+            whiten: header.whitening.as_ref().map(|whitening| whitening.epsilon),
         },
+        whitening: None,
+        documents: header.n_documents.map(|n| Documents {
+            n,
+            with_word: Vec::new(),
+        }),
         centroids: Vec::new(),
         counts: Vec::new(),
         inertia: Vec::new(),
     };
+    if let Some(whitening) = &header.whitening {
+        let d = vocabulary.d();
+        if d > MAX_D {
+            return Err(broken(format!("patches of {d} values are not whitened")));
+        }
+        vocabulary.whitening = Some(whitening.read(d).map_err(broken)?);
+    }
     for row_group in 0..shard.n_row_groups() {
         append_row_group(&shard, row_group, &mut vocabulary)?;
     }
@@ -210,6 +315,15 @@ pub fn read(path: &Path) -> Result<(Vocabulary, Header)> {
         return Err(broken(
             "its words count more patches than there can be".to_owned(),
         ));
+    }
+    if let Some(documents) = &vocabulary.documents
+        && (documents.with_word.iter().any(|&n| n > documents.n)
+            || documents.with_word.len() != header.k)
+    {
+        return Err(broken(format!(
+            "its words are not each in some of {} images",
+            documents.n
+        )));
     }
     if let Some(at) = vocabulary
         .centroids
@@ -254,7 +368,12 @@ pub fn header(shard: &Shard) -> Result<Header> {
 const READ_ROWS: usize = 4096;
 
 fn append_row_group(shard: &Shard, row_group: usize, vocabulary: &mut Vocabulary) -> Result<()> {
-    let wanted = ["count", "inertia", "centroid"].map(Wanted::column);
+    let mut wanted = ["count", "inertia", "centroid"]
+        .map(Wanted::column)
+        .to_vec();
+    if vocabulary.documents.is_some() {
+        wanted.push(Wanted::column("documents"));
+    }
     let mut reader = shard.read_row_group(row_group, &wanted, READ_ROWS)?;
     while let Some(batch) = reader.next_batch() {
         let (_, batch) = batch?;
@@ -290,12 +409,16 @@ fn append_row_group(shard: &Shard, row_group: usize, vocabulary: &mut Vocabulary
         let values = values
             .as_primitive_opt::<Float32Type>()
             .ok_or_else(|| wrong("centroid"))?;
-        vocabulary.counts.extend(
-            counts
-                .values()
-                .iter()
-                .map(|&n| u64::try_from(n).unwrap_or(0)),
-        );
+        let whole = |&n: &i64| u64::try_from(n).unwrap_or(0);
+        vocabulary.counts.extend(counts.values().iter().map(whole));
+        if let Some(documents) = &mut vocabulary.documents {
+            let with_word = column("documents")?
+                .as_primitive_opt::<Int64Type>()
+                .ok_or_else(|| wrong("documents"))?;
+            documents
+                .with_word
+                .extend(with_word.values().iter().map(whole));
+        }
         vocabulary.inertia.extend(inertia.values());
         vocabulary.centroids.extend(values.values());
     }

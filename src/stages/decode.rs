@@ -6,10 +6,11 @@ use arrow::record_batch::RecordBatch;
 
 use super::source::RowBatch;
 use crate::error::{Error, Place, Result};
-use crate::job::OnBadImage;
+use crate::job::{Job, OnBadImage};
 use crate::kernel::grid::Grid;
 use crate::kernel::grid::PatchShape;
 use crate::kernel::image::Image;
+use crate::kernel::pool::Cells;
 use crate::shard::images::{ImageRows, Reason};
 use crate::shard::input::InputSet;
 
@@ -30,13 +31,53 @@ pub struct ImageBatch {
     pub rows: RecordBatch,
 }
 
+/// What must fit into an image, or it is a bad one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fit {
+    patch: PatchShape,
+    stride: u32,
+    // Rows and columns of patches at least: those of the finest cells.
+    min: Cells,
+}
+
+impl Fit {
+    /// What a job's patches and cells need.
+    pub fn of(job: &Job) -> Fit {
+        let finest = |axis: usize| job.features.pooling.iter().map(|grid| grid[axis]).max();
+        Fit {
+            patch: job.preparation.patch,
+            stride: job.stride,
+            min: [finest(0), finest(1)].map(|cells| cells.unwrap_or(1)),
+        }
+    }
+
+    /// The patches of an image, or why they do not fit.
+    pub fn grid(&self, image: &Image) -> Result<Grid, Reason> {
+        let patch = self.patch;
+        let grid = Grid::new(image.height, image.width, patch, self.stride).ok_or_else(|| {
+            format!(
+                "{}x{} pixels are too few for a {patch} patch",
+                image.height, image.width
+            )
+        })?;
+        let [rows, cols] = self.min;
+        match grid.rows >= rows && grid.cols >= cols {
+            true => Ok(grid),
+            false => Err(format!(
+                "its {}x{} patches are too few for {rows}x{cols} cells",
+                grid.rows, grid.cols
+            )),
+        }
+    }
+}
+
 /// What decoding needs to know.
 #[derive(Debug, Clone, Copy)]
 pub struct DecodeParams {
     /// Only images whose row number is a multiple are decoded.
     pub every: u64,
-    /// An image smaller than a patch is a bad image.
-    pub patch: PatchShape,
+    /// What must fit into an image.
+    pub fit: Fit,
     /// What becomes of bad images.
     pub on_bad_image: OnBadImage,
 }
@@ -50,7 +91,7 @@ pub fn decode(batch: RowBatch, input: &InputSet, params: DecodeParams) -> Result
         if !(batch.row + row as u64).is_multiple_of(params.every) {
             continue;
         }
-        let image = image(&rows, row, params.patch);
+        let image = image(&rows, row, params.fit);
         if let (Err(reason), OnBadImage::Fail) = (&image, params.on_bad_image) {
             batch.check_whole(input)?;
             return Err(bad_image(
@@ -75,18 +116,9 @@ pub fn decode(batch: RowBatch, input: &InputSet, params: DecodeParams) -> Result
 }
 
 /// The image of a row, or why it is a bad one.
-pub fn image(rows: &ImageRows<'_>, row: usize, patch: PatchShape) -> Result<Image, Reason> {
-    rows.get(row).and_then(|image| large_enough(image, patch))
-}
-
-fn large_enough(image: Image, patch: PatchShape) -> Result<Image, Reason> {
-    match Grid::new(image.height, image.width, patch, 1) {
-        Some(_) => Ok(image),
-        None => Err(format!(
-            "{}x{} pixels are too few for a {patch} patch",
-            image.height, image.width
-        )),
-    }
+pub fn image(rows: &ImageRows<'_>, row: usize, fit: Fit) -> Result<Image, Reason> {
+    let image = rows.get(row)?;
+    fit.grid(&image).map(|_| image)
 }
 
 fn bad_image(place: Place, column: &str, reason: &str) -> Error {

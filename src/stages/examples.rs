@@ -34,20 +34,22 @@ pub const N_IMAGES: usize = 8;
 /// Side of what is kept of an image, at most, unless a patch is larger.
 const MAX_SIDE: u32 = 128;
 
-/// Draws patches of a sample, and finds those nearest to the first words.
+/// Draws patches of a sample, and finds those nearest to the first words. `values` are the same patches as `vocabulary` was
+/// learned from them: the sample itself, or what preparing made of it.
 pub fn patches(
     sample: &SampleView<'_>,
+    values: &SampleView<'_>,
     vocabulary: &Vocabulary,
     simd: Simd,
     seed: u64,
 ) -> PatchExamples {
     let patch = sample.patch();
-    let words = Words::new(&vocabulary.centroids, patch, simd);
+    let words = Words::new(&vocabulary.centroids, values.patch(), simd);
     let most = MAX_VALUES / patch.len();
     let n_random = N_RANDOM.min(most).max(1);
     let drawn =
         Stream::new(seed, Purpose::ExamplePatches, 0).distinct_below(sample.n_patches(), n_random);
-    let mut search = Search::new(sample, &words, vocabulary);
+    let mut search = Search::new(sample, values, &words, vocabulary);
     let random = drawn.iter().map(|&at| search.example(at)).collect();
     let n_words = (most / PER_WORD).clamp(1, MAX_WORDS).min(vocabulary.k());
     let (nearest, n_searched) = search.nearest(n_words);
@@ -61,6 +63,8 @@ pub fn patches(
 }
 
 struct Search<'a> {
+    // Pixels, and the same patches as k-means saw them.
+    pixels: &'a SampleView<'a>,
     sample: &'a SampleView<'a>,
     words: &'a Words,
     vocabulary: &'a Vocabulary,
@@ -77,8 +81,14 @@ struct Near {
 }
 
 impl<'a> Search<'a> {
-    fn new(sample: &'a SampleView<'a>, words: &'a Words, vocabulary: &'a Vocabulary) -> Search<'a> {
+    fn new(
+        pixels: &'a SampleView<'a>,
+        sample: &'a SampleView<'a>,
+        words: &'a Words,
+        vocabulary: &'a Vocabulary,
+    ) -> Search<'a> {
         Search {
+            pixels,
             sample,
             words,
             vocabulary,
@@ -136,12 +146,13 @@ impl<'a> Search<'a> {
         let Some((offset, word)) = each.nth((at - block.first_patch) as usize) else {
             unreachable!("the block holds the patch");
         };
+        let (pixels, pixels_offset) = self.pixels.find_patch(at);
         PatchExample {
             word,
             distance: distance2(self.vocabulary, &patches, offset, word).sqrt(),
             image: patches.image,
-            scaling: patches.scaling,
-            pixels: values(&patches, offset, self.sample.patch())
+            scaling: pixels.scaling,
+            pixels: values(&pixels, pixels_offset, self.pixels.patch())
                 .map(|pixel| pixel as f32)
                 .collect(),
         }
@@ -277,9 +288,12 @@ mod tests {
 
     fn vocabulary() -> Vocabulary {
         Vocabulary {
+            whitening: None,
+            documents: None,
             preparation: Preparation {
                 patch: PATCH,
                 normalize: Normalize::None,
+                whiten: None,
             },
             centroids: vec![10.0, 10.0, 200.0, 100.0, 90.0, 250.0],
             counts: vec![3, 2, 1],
@@ -290,7 +304,13 @@ mod tests {
     #[test]
     fn the_nearest_patches_are_those_of_a_full_search_one_an_image() {
         let (_dir, sample) = sample(u64::MAX);
-        let found = patches(&sample.view(), &vocabulary(), Simd::Portable, 7);
+        let found = patches(
+            &sample.view(),
+            &sample.view(),
+            &vocabulary(),
+            Simd::Portable,
+            7,
+        );
         assert_eq!(found.n_searched, 40 * 98);
         for word in 0..3u32 {
             let centroid = &vocabulary().centroids[word as usize * 2..][..2];
@@ -317,8 +337,15 @@ mod tests {
     fn kept_patches_are_the_same_from_memory_and_from_a_file() {
         let (_a, in_memory) = sample(u64::MAX);
         let (_b, mapped) = sample(1000);
-        let kept =
-            |sample: &Sample, seed| patches(&sample.view(), &vocabulary(), Simd::Portable, seed);
+        let kept = |sample: &Sample, seed| {
+            patches(
+                &sample.view(),
+                &sample.view(),
+                &vocabulary(),
+                Simd::Portable,
+                seed,
+            )
+        };
         assert_eq!(kept(&in_memory, 7), kept(&mapped, 7));
         assert_ne!(kept(&in_memory, 7).random, kept(&mapped, 8).random);
         assert_eq!(kept(&in_memory, 7).random.len(), N_RANDOM);

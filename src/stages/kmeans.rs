@@ -171,6 +171,8 @@ impl Training<'_> {
         restarts[best].final_inertia = sums.inertia(&centroids) / sums.n_patches() as f64;
         let vocabulary = Vocabulary {
             preparation,
+            whitening: None,
+            documents: None,
             inertia: sums.inertia_by_word(&centroids).collect(),
             centroids,
             counts: sums.counts,
@@ -250,6 +252,24 @@ impl Training<'_> {
         match (self.watch.is_due)() {
             true => (self.watch.keep)(at),
             false => Ok(()),
+        }
+    }
+
+    /// Scales words to length 1, where the job wants them so; one that is all zeros stays.
+    fn scale_words(&self, centroids: &mut [f32]) {
+        if !self.params.spherical {
+            return;
+        }
+        for word in centroids.chunks_exact_mut(self.d()) {
+            let length = word
+                .iter()
+                .map(|&c| f64::from(c) * f64::from(c))
+                .sum::<f64>();
+            let length = length.sqrt();
+            if length > 0.0 {
+                word.iter_mut()
+                    .for_each(|c| *c = (f64::from(*c) / length) as f32);
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! The boxes of the flow, in flow order. A stage is only its transformation: how batches travel is `flow`'s business.
 //!
 //! ```text
-//! learn      source -> decode -> sample    -> gather, k-means
+//! learn      source -> decode -> sample    -> gather, prepare, k-means
 //! featurize  source -> decode -> featurize -> sink
 //! cluster    source -> decode -> whole     -> gather, k-means   (of pixels; of features: rows -> whole -> gather)
 //!            rows   -> label  -> measure   -> sink
@@ -17,6 +17,7 @@ pub mod featurize;
 pub mod gather;
 pub mod kmeans;
 pub mod label;
+pub mod prepare;
 pub mod recount;
 pub mod rows;
 pub mod sample;

@@ -78,6 +78,8 @@ mod tests {
     #[test]
     fn every_patch_of_the_grid_is_counted_once() {
         let vocabulary = Vocabulary {
+            whitening: None,
+            documents: None,
             preparation: Preparation {
                 patch: PatchShape {
                     height: 1,
@@ -85,6 +87,7 @@ mod tests {
                     channels: 1,
                 },
                 normalize: Normalize::None,
+                whiten: None,
             },
             centroids: vec![0.0, 100.0],
             counts: vec![0, 0],

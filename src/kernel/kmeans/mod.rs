@@ -55,6 +55,9 @@ pub struct KMeansParams {
     pub batch_size: Option<usize>,
     /// Stop when an iteration improves the inertia by less than this share.
     pub tol: f64,
+    /// Whether words are scaled to length 1 after each step (Dhillon and Modha 2001; as Coates and Ng 2012 do for whitened
+    /// patches): the nearest word is then the one in the most similar direction.
+    pub spherical: bool,
     /// Seed of every draw.
     pub seed: u64,
 }

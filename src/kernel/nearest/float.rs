@@ -10,16 +10,16 @@ use crate::kernel::normalize::Scaling;
 use crate::kernel::sample::Patches;
 
 /// Words whose dot products are held in registers together; divides the usual vocabulary sizes.
-const GROUP: usize = 5;
+pub(super) const GROUP: usize = 5;
 /// Up to so many runs of consecutive offsets in a panel are packed run by run; more are packed pixel by pixel.
 const MAX_RUNS: usize = 6;
 
 /// Unit roundoff of f32.
-const U32: f64 = f32::EPSILON as f64 / 2.0;
+pub(super) const U32: f64 = f32::EPSILON as f64 / 2.0;
 /// Largest norm of a word, and largest bias, that the f32 search takes. The squared norm of a patch overflows at 1.9e19,
 /// so below this no dot product can.
-const MAX_NORM: f64 = 1e18;
-const MAX_BIAS: f64 = 1e37;
+pub(super) const MAX_NORM: f64 = 1e18;
+pub(super) const MAX_BIAS: f64 = 1e37;
 
 /// Words as f32.
 #[derive(Debug, Clone)]
@@ -362,12 +362,12 @@ impl Bound {
 }
 
 /// What a panel's scores say, lane by lane.
-struct Best {
-    best: [f32; LANES],
-    second: [f32; LANES],
-    index: [u32; LANES],
-    /// Squared norm of the shifted pixels.
-    norm2: [f32; LANES],
+pub(super) struct Best {
+    pub(super) best: [f32; LANES],
+    pub(super) second: [f32; LANES],
+    pub(super) index: [u32; LANES],
+    /// Squared norm of the panel's values.
+    pub(super) norm2: [f32; LANES],
 }
 
 // Apart from the search, and never inlined into it: there the compiler runs out of registers and the sums spill.
@@ -388,7 +388,7 @@ fn score_avx512(panel: &[f32], grouped: &[f32], bias: &[f32]) -> Best {
 /// Scores a panel (`[d][LANES]`) against all words (`[ceil(k / GROUP)][d][GROUP]`), `WIDTH` lanes at a time,
 /// so that `GROUP * WIDTH` sums fit the registers.
 #[inline(always)]
-fn score_panel<const WIDTH: usize, const FUSED: bool>(
+pub(super) fn score_panel<const WIDTH: usize, const FUSED: bool>(
     panel: &[f32],
     grouped: &[f32],
     bias: &[f32],
@@ -441,7 +441,7 @@ fn score_panel<const WIDTH: usize, const FUSED: bool>(
 
 /// Dot products of lanes `first..first + WIDTH` with one group of words (`[d][GROUP]`).
 #[inline(always)]
-fn dot_products<const WIDTH: usize, const FUSED: bool>(
+pub(super) fn dot_products<const WIDTH: usize, const FUSED: bool>(
     panel: &[f32],
     first: usize,
     words: &[f32],

@@ -20,7 +20,7 @@ use crate::shard::vocabulary;
 use crate::shard::written::{
     FeaturesRow, cluster_row, for_each_bad, wanted_clusters, wanted_features,
 };
-use crate::stages::decode;
+use crate::stages::decode::{self, Fit};
 use crate::stages::recount::{cluster, word_counts};
 
 use super::super::progress::Phase;
@@ -327,7 +327,7 @@ impl Images<'_> {
     fn next(&mut self) -> Result<Result<Image, Reason>> {
         let batch = self.reader.next_row()?;
         let rows = ImageRows::new(&batch, self.column, &self.path.as_path().into())?;
-        Ok(decode::image(&rows, 0, self.job.preparation.patch))
+        Ok(decode::image(&rows, 0, Fit::of(self.job)))
     }
 }
 

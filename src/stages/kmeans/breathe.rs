@@ -155,6 +155,7 @@ impl Training<'_> {
     ) -> Result<Vec<f32>> {
         let (k, d) = (self.params.k, self.d());
         let mut trial = self.plus_plus(pool, stream, words, k + n_added(k))?;
+        self.scale_words(&mut trial);
         self.settle_on(restart, part, IN, &mut trial, steps)?;
         let gone = least_needed(&costs_over(pool, d, &trial, self.simd), &trial, n_added(k));
         for &j in gone.iter().rev() {

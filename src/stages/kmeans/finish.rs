@@ -104,15 +104,18 @@ impl Training<'_> {
             if pass < RANDOM_PASSES {
                 // A restart number of its own: this stream is not one of training's.
                 self.reseed(u32::MAX as usize, pass, &empty, centroids);
+                self.scale_words(centroids);
             } else if pass < RANDOM_PASSES + SCAN_PASSES {
                 let taken: HashSet<Box<[u32]>> = centroids.chunks_exact(d).map(bits_of).collect();
                 let new = self.new_words(&taken, empty.len())?;
                 for (&j, word) in empty.iter().zip(new.chunks_exact(d)) {
                     centroids[j * d..][..d].copy_from_slice(word);
                 }
+                self.scale_words(centroids);
             } else {
                 // Hardly more different patches than words: each word on a patch of its own is empty nowhere.
                 *centroids = self.new_words(&HashSet::new(), self.params.k)?;
+                self.scale_words(centroids);
                 return self.all_sums(centroids);
             }
         }

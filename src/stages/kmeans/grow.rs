@@ -139,6 +139,7 @@ impl Training<'_> {
         let goes_on = move_past(&sums, previous - inertia, tol * inertia, centroids);
         let reseeded = self.reseed(restart, log.n_steps, &sums.empty_words(), centroids);
         log.reseeded += reseeded;
+        self.scale_words(centroids);
         Ok((inertia, goes_on || reseeded > 0))
     }
 

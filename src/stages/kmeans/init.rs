@@ -45,10 +45,12 @@ impl Training<'_> {
         let order = Permutation::new(n_patches, key);
         let pool = self.pool(&order, pool_len(n_patches, k, self.d()));
         let mut stream = Stream::new(seed, Purpose::InitWords, restart as u64);
-        match self.params.init {
-            Init::Random => Ok(pool.distinct(k)),
-            Init::PlusPlus => self.plus_plus(&pool, &mut stream, Vec::new(), k),
-        }
+        let mut words = match self.params.init {
+            Init::Random => pool.distinct(k),
+            Init::PlusPlus => self.plus_plus(&pool, &mut stream, Vec::new(), k)?,
+        };
+        self.scale_words(&mut words);
+        Ok(words)
     }
 
     /// The first `n` patches of `order`.

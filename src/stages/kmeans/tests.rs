@@ -80,6 +80,7 @@ impl Sample {
         let preparation = Preparation {
             patch: PATCH,
             normalize: self.normalize,
+            whiten: None,
         };
         learn(
             &self.view(),
@@ -140,6 +141,7 @@ fn ordinary() -> Sample {
 
 fn params(algorithm: Algorithm, k: usize) -> KMeansParams {
     KMeansParams {
+        spherical: false,
         k,
         algorithm,
         init: Init::PlusPlus,

@@ -1,0 +1,656 @@
+//! From an image to its vector: every patch of the grid is held against the words, and what that gives is pooled and
+//! weighted.
+//!
+//! An encoding says what a patch adds to the words of its cell:
+//! - `hard`: 1 to the nearest word (bag of visual words; Csurka et al. 2004);
+//! - `triangle`: `max(0, m - d_j)` to each word `j`, `d_j` its Euclidean distance and `m` the mean of all of these (Coates, Ng
+//!   and Lee 2011);
+//! - `soft`: 1, shared among its nearest words in proportion to `exp(-d_j^2 / s)`, `s` the vocabulary's mean squared distance
+//!   of a sampled patch to its word (van Gemert et al. 2008, over the nearest words as Liu et al. 2011);
+//! - `vlad`: its values less the nearest word's, to that word's `d` sums (Jégou et al. 2010).
+//!
+//! Hard counts and nearest words are exact; distances are float32, their sums float64 in the order of the patches. The
+//! matrix of all distances is never made: a panel of patches at a time. [`super::naive::encode`] is the definition.
+
+use super::grid::Grid;
+use super::image::Image;
+use super::nearest::prepared::{DistanceWords, Lanes, NearestWords};
+use super::nearest::{self, LANES, Scratch, Simd, Words, Work};
+use super::normalize::Scaling;
+use super::pool::{Cells, Regions, max_regions, n_cells};
+use super::prepare::Preparer;
+use super::sample::Patches;
+use super::vocabulary::{Preparation, Vocabulary};
+use super::weigh::{Shape, Weighting, weigh};
+
+/// What a patch adds to the words of its cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// 1 to the nearest word.
+    Hard,
+    /// How much nearer it is than the mean, to each word.
+    Triangle,
+    /// 1, shared among the nearest words.
+    Soft {
+        /// How many, at least 1; all where there are fewer.
+        nearest: usize,
+    },
+    /// The residual to the nearest word.
+    Vlad,
+}
+
+impl Encoding {
+    /// Its name in job files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Encoding::Hard => "hard",
+            Encoding::Triangle => "triangle",
+            Encoding::Soft { .. } => "soft",
+            Encoding::Vlad => "vlad",
+        }
+    }
+}
+
+/// How an image's patches become its vector.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipe {
+    /// What a patch adds.
+    pub encoding: Encoding,
+    /// Grids of cells, at least one; the vector is grid by grid, cell by cell (row-major), word by word.
+    pub pooling: Vec<Cells>,
+    /// Steps of weighting, in order; none: sums as they are.
+    pub weighting: Vec<Weighting>,
+}
+
+impl Recipe {
+    /// Plain counts over the whole image.
+    pub fn counts() -> Recipe {
+        Recipe {
+            encoding: Encoding::Hard,
+            pooling: vec![[1, 1]],
+            weighting: Vec::new(),
+        }
+    }
+
+    /// Whether vectors are whole numbers: patches counted as they are.
+    pub fn is_counts(&self) -> bool {
+        self.encoding == Encoding::Hard && self.weighting.is_empty()
+    }
+
+    /// Whether words are weighted by the images that they occur in.
+    pub fn needs_documents(&self) -> bool {
+        self.weighting.contains(&Weighting::TfIdf)
+    }
+
+    /// Values of a word in a cell, for patches of `d` values.
+    pub fn n_per_word(&self, d: usize) -> usize {
+        match self.encoding {
+            Encoding::Vlad => d,
+            Encoding::Hard | Encoding::Triangle | Encoding::Soft { .. } => 1,
+        }
+    }
+
+    /// Length of a vector, for `k` words of `d` values.
+    pub fn n_values(&self, k: usize, d: usize) -> usize {
+        n_cells(&self.pooling) * k * self.n_per_word(d)
+    }
+}
+
+/// First values of the patches of an image that are searched at once: what a worker holds does not grow with the image.
+const STRIP: usize = 1 << 14;
+
+/// A vocabulary laid out for a recipe; shared by all workers.
+#[derive(Debug)]
+pub struct Lexicon<'a> {
+    vocabulary: &'a Vocabulary,
+    recipe: &'a Recipe,
+    stride: u32,
+    idf: Vec<f64>,
+    words: Layout,
+}
+
+#[derive(Debug)]
+enum Layout {
+    /// For pixels as they are, where preparing them is one number to subtract and one to divide by.
+    Pixels(Box<Words>),
+    /// For prepared patches.
+    Nearest(Box<NearestWords>),
+    /// For the distances of prepared patches.
+    Distances(Box<DistanceWords>),
+}
+
+impl<'a> Lexicon<'a> {
+    /// Lays out `vocabulary` for `recipe` and patches at `stride`.
+    ///
+    /// # Panics
+    /// If the recipe needs document frequencies and the vocabulary has none.
+    pub fn new(
+        vocabulary: &'a Vocabulary,
+        recipe: &'a Recipe,
+        stride: u32,
+        simd: Simd,
+    ) -> Lexicon<'a> {
+        let (centroids, d) = (&vocabulary.centroids, vocabulary.d());
+        let whitening = vocabulary.whitening.as_ref();
+        let words = match recipe.encoding {
+            Encoding::Hard if vocabulary.preparation.is_by_image() => Layout::Pixels(Box::new(
+                Words::new(centroids, vocabulary.preparation.patch, simd),
+            )),
+            Encoding::Hard | Encoding::Vlad => {
+                Layout::Nearest(Box::new(NearestWords::new(centroids, d, whitening, simd)))
+            }
+            Encoding::Triangle | Encoding::Soft { .. } => {
+                Layout::Distances(Box::new(DistanceWords::new(centroids, d, whitening, simd)))
+            }
+        };
+        let documents = vocabulary.documents.as_ref();
+        let idf = match recipe.needs_documents() {
+            true => documents.expect("document frequencies were counted").idf(),
+            false => Vec::new(),
+        };
+        Lexicon {
+            vocabulary,
+            recipe,
+            stride,
+            idf,
+            words,
+        }
+    }
+
+    /// Upper bound on the heap bytes of one for `k` words.
+    pub fn heap_bytes(k: usize, preparation: &Preparation, recipe: &Recipe) -> u64 {
+        let (patch, d) = (preparation.patch, preparation.patch.len());
+        let words = match recipe.encoding {
+            Encoding::Hard if preparation.is_by_image() => Words::heap_bytes(k, patch),
+            Encoding::Hard | Encoding::Vlad => NearestWords::heap_bytes(k, d),
+            Encoding::Triangle | Encoding::Soft { .. } => {
+                DistanceWords::heap_bytes(k, d, preparation.whiten.is_some())
+            }
+        };
+        words + 8 * k as u64
+    }
+
+    /// Length of a vector.
+    pub fn n_values(&self) -> usize {
+        self.recipe
+            .n_values(self.vocabulary.k(), self.vocabulary.d())
+    }
+
+    /// Values of a region: of all words.
+    fn n_region(&self) -> usize {
+        self.vocabulary.k() * self.recipe.n_per_word(self.vocabulary.d())
+    }
+}
+
+/// What encoding an image gave.
+#[derive(Debug, Clone, Copy)]
+pub struct Encoded<'a> {
+    /// Its vector.
+    pub vector: &'a [f32],
+    /// Its patches.
+    pub n_patches: usize,
+    /// How many of them float64 decided.
+    pub decided_again: u64,
+}
+
+/// One worker: a lexicon and its scratch memory.
+#[derive(Debug)]
+pub struct Encoder<'a> {
+    lexicon: &'a Lexicon<'a>,
+    preparer: Preparer<'a>,
+    scratch: Scratch,
+    // Bits of a strip's patches, and the image size and first patch that they are for.
+    positions: Vec<u64>,
+    positions_of: (u32, u32, usize),
+    // Of the last image's size.
+    regions: Option<((u32, u32), Regions)>,
+    // [regions][words], of counts and of other sums.
+    counts: Vec<u32>,
+    sums: Vec<f64>,
+    cells: Vec<f64>,
+    vector: Vec<f32>,
+    panel: Panel,
+}
+
+/// Patches of one panel, and working memory.
+#[derive(Debug, Default)]
+struct Panel {
+    n: usize,
+    // Where each patch starts: its row's first value in the image, and its own after that.
+    starts: [(usize, u32); LANES],
+    region: [usize; LANES],
+    // [d][LANES]
+    values: Vec<f32>,
+    whitened: Vec<f32>,
+    // [k][LANES]
+    distances: Vec<f32>,
+    patch: Vec<f64>,
+}
+
+impl<'a> Encoder<'a> {
+    /// A worker.
+    pub fn new(lexicon: &'a Lexicon<'a>) -> Encoder<'a> {
+        let vocabulary = lexicon.vocabulary;
+        Encoder {
+            lexicon,
+            preparer: Preparer::new(&vocabulary.preparation, vocabulary.whitening.as_ref()),
+            scratch: Scratch::default(),
+            positions: Vec::new(),
+            positions_of: (0, 0, 0),
+            regions: None,
+            counts: Vec::new(),
+            sums: Vec::new(),
+            cells: vec![0.0; lexicon.n_values()],
+            vector: vec![0.0; lexicon.n_values()],
+            panel: Panel::default(),
+        }
+    }
+
+    /// Upper bound on the heap bytes of one.
+    pub fn heap_bytes(k: usize, preparation: &Preparation, recipe: &Recipe) -> u64 {
+        let (patch, d) = (preparation.patch, preparation.patch.len());
+        let regions = max_regions(&recipe.pooling);
+        let sums = 12 * (regions + n_cells(&recipe.pooling)) * k * recipe.n_per_word(d);
+        let panel = LANES * 4 * (2 * d + k) + 32 * d;
+        let by_image = preparation.is_by_image() && recipe.encoding == Encoding::Hard;
+        let scratch = match by_image {
+            true => Scratch::heap_bytes(k, patch, STRIP) + STRIP as u64 / 8,
+            false => panel as u64,
+        };
+        let grids = 64 * (regions + n_cells(&recipe.pooling)) as u64;
+        scratch + sums as u64 + grids + Preparer::heap_bytes(d)
+    }
+
+    /// Encodes an image.
+    ///
+    /// # Panics
+    /// If a patch or a grid of cells does not fit; whoever lets images through looks at that.
+    pub fn encode(&mut self, image: &Image) -> Encoded<'_> {
+        let patch = self.lexicon.vocabulary.preparation.patch;
+        let grid = Grid::new(image.height, image.width, patch, self.lexicon.stride);
+        let grid = grid.expect("an image that a patch fits into");
+        if self.regions.as_ref().map(|(size, _)| *size) != Some((grid.rows, grid.cols)) {
+            let regions = Regions::new(&self.lexicon.recipe.pooling, &grid);
+            let regions = regions.expect("an image that the cells fit into");
+            self.regions = Some(((grid.rows, grid.cols), regions));
+        }
+        let decided_again = match &self.lexicon.words {
+            Layout::Pixels(words) => self.count(words, image, &grid),
+            Layout::Nearest(_) | Layout::Distances(_) => self.add_panels(image, &grid),
+        };
+        self.finish();
+        Encoded {
+            vector: &self.vector,
+            n_patches: grid.len(),
+            decided_again,
+        }
+    }
+
+    /// Counts the nearest words of an image's patches, strip by strip.
+    fn count(&mut self, words: &Words, image: &Image, grid: &Grid) -> u64 {
+        let Some((_, regions)) = &self.regions else {
+            unreachable!("set before");
+        };
+        let k = words.k();
+        self.counts.clear();
+        self.counts.resize(regions.len() * k, 0);
+        let pixels = image.pixels.as_ref();
+        let scaling = Scaling::of(self.lexicon.vocabulary.preparation.normalize, pixels);
+        let (mut start, mut decided_again) = (0, 0);
+        while start < grid.len() {
+            let end = start + grid.windows_within(start, STRIP);
+            // Images of one size, each a single strip, share their positions.
+            if self.positions_of != (image.height, image.width, start) {
+                grid.mark(start..end, &mut self.positions);
+                self.positions_of = (image.height, image.width, start);
+            }
+            let patches = Patches {
+                image: 0,
+                scaling,
+                row_stride: image.row_len() as u32,
+                positions: &self.positions,
+                pixels: pixels.skip(grid.offset(start)),
+            };
+            let found = nearest::search(words, &patches, &mut self.scratch);
+            decided_again += found.decided_again;
+            if regions.len() == 1 {
+                found.count_into(&mut self.counts);
+            } else {
+                let mut places = Places::new(regions, grid, start);
+                for label in found.each(&patches) {
+                    self.counts[places.next() * k + label as usize] += 1;
+                }
+            }
+            start = end;
+        }
+        self.sums.clear();
+        self.sums
+            .extend(self.counts.iter().map(|&count| f64::from(count)));
+        decided_again
+    }
+
+    /// Adds an image's patches to the sums of their regions, a panel at a time, region by region.
+    fn add_panels(&mut self, image: &Image, grid: &Grid) -> u64 {
+        let Some((size, regions)) = self.regions.take() else {
+            unreachable!("set before");
+        };
+        self.sums.clear();
+        self.sums
+            .resize(regions.len() * self.lexicon.n_region(), 0.0);
+        self.panel
+            .values
+            .resize(self.lexicon.vocabulary.d() * LANES, 0.0);
+        let pixels = image.pixels.as_ref();
+        let source = Source {
+            scaling: Scaling::of(self.lexicon.vocabulary.preparation.normalize, pixels),
+            row_stride: image.row_len() as u32,
+            image,
+        };
+        let mut decided_again = 0;
+        let (mut row_start, mut region_row) = (0, 0);
+        for &row_end in regions.row_ends() {
+            let mut col_start = 0;
+            for (region_col, &col_end) in regions.col_ends().iter().enumerate() {
+                let region = region_row * regions.n_cols() + region_col;
+                for row in row_start..row_end {
+                    let first = grid.offset(row as usize * grid.cols as usize);
+                    for col in col_start..col_end {
+                        let at = grid.offset(row as usize * grid.cols as usize + col as usize);
+                        decided_again += self.push(&source, (first, (at - first) as u32), region);
+                    }
+                }
+                col_start = col_end;
+            }
+            row_start = row_end;
+            region_row += 1;
+        }
+        decided_again += self.flush(&source);
+        self.regions = Some((size, regions));
+        decided_again
+    }
+
+    fn push(&mut self, source: &Source<'_>, start: (usize, u32), region: usize) -> u64 {
+        let panel = &mut self.panel;
+        let lane = panel.n;
+        panel.patch.resize(self.lexicon.vocabulary.d(), 0.0);
+        let patches = source.patches(start.0);
+        self.preparer.centred(&patches, start.1, &mut panel.patch);
+        for (row, &value) in panel.values.chunks_exact_mut(LANES).zip(&panel.patch) {
+            row[lane] = value as f32;
+        }
+        (panel.starts[lane], panel.region[lane]) = (start, region);
+        panel.n += 1;
+        match panel.n {
+            LANES => self.flush(source),
+            _ => 0,
+        }
+    }
+
+    /// Adds the patches of the panel; how many float64 decided.
+    fn flush(&mut self, source: &Source<'_>) -> u64 {
+        let n = std::mem::take(&mut self.panel.n);
+        if n == 0 {
+            return 0;
+        }
+        // Lanes past the last patch keep older values; nobody reads what comes of them.
+        let (panel, preparer) = (&mut self.panel, &mut self.preparer);
+        let starts = panel.starts;
+        let mut values = |lane: usize, out: &mut [f64]| {
+            let (base, offset) = starts[lane];
+            preparer.values(&source.patches(base), offset, out);
+        };
+        match (&self.lexicon.words, self.lexicon.recipe.encoding) {
+            (Layout::Nearest(words), encoding) => {
+                let (labels, decided_again) =
+                    words.search(&panel.values, n, &mut panel.patch, &mut values);
+                let k = self.lexicon.vocabulary.k();
+                for (lane, &label) in labels[..n].iter().enumerate() {
+                    let word = panel.region[lane] * k + label as usize;
+                    if encoding == Encoding::Hard {
+                        self.sums[word] += 1.0;
+                        continue;
+                    }
+                    let d = panel.patch.len();
+                    values(lane, &mut panel.patch);
+                    let centroid = &self.lexicon.vocabulary.centroids[label as usize * d..];
+                    let sums = &mut self.sums[word * d..][..d];
+                    for ((sum, value), &centre) in sums.iter_mut().zip(&panel.patch).zip(centroid) {
+                        *sum += value - f64::from(centre);
+                    }
+                }
+                decided_again
+            }
+            (Layout::Distances(words), Encoding::Soft { nearest }) => {
+                panel.measure::<false>(words, n, &mut values);
+                let scale = self.lexicon.vocabulary.inertia_per_patch();
+                for lane in 0..n {
+                    values(lane, &mut panel.patch);
+                    let shares =
+                        shares(words, &panel.distances, lane, &panel.patch, nearest, scale);
+                    for (word, share) in shares {
+                        self.sums[panel.region[lane] * words.k() + word] += share;
+                    }
+                }
+                0
+            }
+            (Layout::Distances(words), _) => {
+                let sums = panel.measure::<true>(words, n, &mut values);
+                let mean = sums.map(|sum| (sum / words.k() as f64) as f32);
+                words.simd().run(Triangle {
+                    distances: &panel.distances,
+                    mean: &mean,
+                    regions: &panel.region[..n],
+                    sums: &mut self.sums,
+                });
+                0
+            }
+            (Layout::Pixels(_), _) => unreachable!("strips, not panels"),
+        }
+    }
+
+    /// The vector of the sums.
+    fn finish(&mut self) {
+        let Some((_, regions)) = &self.regions else {
+            unreachable!("set before");
+        };
+        regions.add_up(&self.sums, self.lexicon.n_region(), &mut self.cells);
+        let shape = Shape {
+            n_per_word: self.lexicon.recipe.n_per_word(self.lexicon.vocabulary.d()),
+            idf: &self.lexicon.idf,
+        };
+        weigh(&mut self.cells, &self.lexicon.recipe.weighting, shape);
+        for (to, &value) in self.vector.iter_mut().zip(&self.cells) {
+            *to = value as f32;
+        }
+    }
+}
+
+impl Panel {
+    /// The distances of the first `n` lanes to all words, and their sums.
+    fn measure<const ROOT: bool>(
+        &mut self,
+        words: &DistanceWords,
+        n: usize,
+        values: &mut dyn FnMut(usize, &mut [f64]),
+    ) -> Lanes<f64> {
+        self.distances.resize(words.k() * LANES, 0.0);
+        words.whiten(&mut self.values, &mut self.whitened);
+        let patch = &mut self.patch;
+        let mut exact2 = |lane: usize, word: usize| {
+            if lane >= n {
+                return 0.0;
+            }
+            values(lane, patch);
+            words.exact2(patch, word)
+        };
+        words.distances::<ROOT>(&self.values, &mut self.distances, &mut exact2)
+    }
+}
+
+/// An image, and how its patches are read.
+struct Source<'a> {
+    scaling: Scaling,
+    row_stride: u32,
+    image: &'a Image,
+}
+
+impl Source<'_> {
+    /// Patches whose places are counted from value `base` of the image.
+    fn patches(&self, base: usize) -> Patches<'_> {
+        Patches {
+            image: 0,
+            scaling: self.scaling,
+            row_stride: self.row_stride,
+            positions: &[],
+            pixels: self.image.pixels.as_ref().skip(base),
+        }
+    }
+}
+
+/// The regions of patches, one after another in the grid's order.
+struct Places<'a> {
+    regions: &'a Regions,
+    cols: u32,
+    row: u32,
+    col: u32,
+    region_row: usize,
+    region_col: usize,
+}
+
+impl<'a> Places<'a> {
+    fn new(regions: &'a Regions, grid: &Grid, start: usize) -> Places<'a> {
+        let (row, col) = (start as u32 / grid.cols, start as u32 % grid.cols);
+        let at = |ends: &[u32], i: u32| ends.partition_point(|&end| end <= i);
+        Places {
+            regions,
+            cols: grid.cols,
+            row,
+            col,
+            region_row: at(regions.row_ends(), row),
+            region_col: at(regions.col_ends(), col),
+        }
+    }
+
+    fn next(&mut self) -> usize {
+        let region = self.region_row * self.regions.n_cols() + self.region_col;
+        self.col += 1;
+        if self.col == self.cols {
+            (self.row, self.col, self.region_col) = (self.row + 1, 0, 0);
+            let end = self.regions.row_ends()[self.region_row];
+            self.region_row += usize::from(self.row == end);
+        } else if self.col == self.regions.col_ends()[self.region_col] {
+            self.region_col += 1;
+        }
+        region
+    }
+}
+
+/// Squared distances in float32 may be off by this share of `|z|^2 + |c|^2`, with much to spare.
+const DOUBT: f64 = 1.0 / 4096.0;
+
+/// The nearest words of a patch and its share for each; in float64 among the words that float32 cannot tell from them.
+fn shares(
+    words: &DistanceWords,
+    distances2: &[f32],
+    lane: usize,
+    patch: &[f64],
+    nearest: usize,
+    scale: f64,
+) -> Vec<(usize, f64)> {
+    let nearest = nearest.min(words.k());
+    let of_lane = || distances2.iter().skip(lane).step_by(LANES).copied();
+    let mut least: Vec<f32> = Vec::with_capacity(nearest + 1);
+    for distance2 in of_lane() {
+        if least.len() < nearest || distance2 < least[nearest - 1] {
+            least.insert(
+                least.partition_point(|&other| other <= distance2),
+                distance2,
+            );
+            least.truncate(nearest);
+        }
+    }
+    let norm2: f64 = patch.iter().map(|value| value * value).sum();
+    let last = f64::from(least[least.len() - 1]);
+    // |c|^2 is at most 2 |z|^2 + 2 |z - c|^2, for the words in question.
+    let limit = last + DOUBT * (3.0 * norm2 + 3.0 * last);
+    let candidates = of_lane()
+        .enumerate()
+        .filter(|(_, d2)| f64::from(*d2) <= limit);
+    let mut exact: Vec<(f64, usize)> = candidates
+        .map(|(word, _)| (words.exact2(patch, word), word))
+        .collect();
+    exact.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    exact.truncate(nearest);
+    soft_shares(&exact, scale)
+}
+
+/// `exp(-d2 / scale)` of each word, divided by the sum of them all; `exact` are squared distances, rising, and words.
+fn soft_shares(exact: &[(f64, usize)], scale: f64) -> Vec<(usize, f64)> {
+    // Patches that are all words leave no scale to go by.
+    let scale = if scale > 0.0 {
+        scale
+    } else {
+        f64::MIN_POSITIVE
+    };
+    let weigh = |d2: f64| ((exact[0].0 - d2) / scale).exp();
+    let total: f64 = exact.iter().map(|&(d2, _)| weigh(d2)).sum();
+    exact
+        .iter()
+        .map(|&(d2, word)| (word, weigh(d2) / total))
+        .collect()
+}
+
+/// Adds `max(0, mean - distance)` of each lane to the word's sum in the lane's region.
+struct Triangle<'a> {
+    distances: &'a [f32],
+    mean: &'a Lanes<f32>,
+    // One a patch; equal ones lie together.
+    regions: &'a [usize],
+    sums: &'a mut [f64],
+}
+
+impl Work for Triangle<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn work(self) {
+        let rows = self.distances.as_chunks::<LANES>().0;
+        let mut start = 0;
+        while start < self.regions.len() {
+            let region = self.regions[start];
+            let same = self.regions[start..]
+                .iter()
+                .take_while(|&&other| other == region);
+            let end = start + same.count();
+            // Where the mean is below every distance a lane adds nothing.
+            let mut mean = [f32::NEG_INFINITY; LANES];
+            mean[start..end].copy_from_slice(&self.mean[start..end]);
+            let sums = &mut self.sums[region * rows.len()..][..rows.len()];
+            for (sum, distances) in sums.iter_mut().zip(rows) {
+                let mut nearer = [0.0f32; LANES];
+                for lane in 0..LANES {
+                    nearer[lane] = (mean[lane] - distances[lane]).max(0.0);
+                }
+                *sum += f64::from(total(&nearer));
+            }
+            start = end;
+        }
+    }
+}
+
+/// The sum of all lanes, halves first.
+#[inline(always)]
+fn total(lanes: &Lanes<f32>) -> f32 {
+    let mut lanes = *lanes;
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] += lanes[lane + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+#[cfg(test)]
+mod tests;
