@@ -215,6 +215,23 @@ fn list(names: &[&str]) -> String {
     text
 }
 
+fn prepared(header: &vocabulary::Header) -> String {
+    let mut text = format!("normalize \"{}\"", header.normalize);
+    if let Some(epsilon) = header.epsilon {
+        text += &format!(", epsilon {epsilon:?}");
+    }
+    if let Some(whitening) = &header.whitening {
+        text += &format!(
+            ", whiten \"{}\", whiten_epsilon {:?}",
+            whitening.kind, whitening.epsilon
+        );
+    }
+    if let Some(n) = header.n_documents {
+        text += &format!("; document frequencies of {} images", count(n));
+    }
+    text
+}
+
 fn look_at_vocabulary(path: &Path) -> Result<Findings> {
     let (words, header) = vocabulary::read(path)?;
     let n_patches = header.n_patches.max(1) as f64;
@@ -236,7 +253,7 @@ fn look_at_vocabulary(path: &Path) -> Result<Findings> {
             "words",
             format!("{} of {height}x{width} {} patches", words.k(), header.color),
         ),
-        row("prepared", format!("normalize \"{}\"", header.normalize)),
+        row("prepared", prepared(&header)),
         row(
             "learned",
             format!(

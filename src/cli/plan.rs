@@ -2,6 +2,7 @@
 
 use bovw::Result;
 use bovw::job::{ClusterOf, Clustering, Job, VocabularySource, resolved};
+use bovw::kernel::encode::Encoding;
 use bovw::passes::cluster_plan::ClusterPlan;
 use bovw::passes::plan::Plan;
 use bovw::shard::manifest::CLUSTERS_DIR;
@@ -35,6 +36,7 @@ fn to_json(plan: &Plan) -> serde_json::Value {
         "sampled_images": plan.n_sampled_images(),
         "sampled_per_image": plan.patches_per_image().map(|(_, sampled)| sampled),
         "k": plan.k,
+        "values": plan.n_values,
         "features_bytes": features_bytes(plan),
         "clusters": plan.clusters.iter().flat_map(|clusters| {
             clusters.clusterings.iter().map(|clustering| json!({
@@ -157,7 +159,7 @@ fn learn_rows(plan: &Plan) -> Vec<(String, String)> {
 }
 
 fn features_bytes(plan: &Plan) -> u64 {
-    plan.input.n_rows() * plan.k as u64 * 4
+    plan.input.n_rows() * plan.n_values as u64 * 4
 }
 
 fn featurize_rows(plan: &Plan) -> Vec<(String, String)> {
@@ -174,6 +176,7 @@ fn featurize_rows(plan: &Plan) -> Vec<(String, String)> {
             "source -> decode -> featurize -> sink -> features/*.parquet",
         ),
         row("patches", patches),
+        row("vector", vector(plan)),
         row(
             "workers",
             format!(
@@ -188,11 +191,34 @@ fn featurize_rows(plan: &Plan) -> Vec<(String, String)> {
                 "{}: {} rows of {} values, {} before compression",
                 shown(&plan.job.output.dir),
                 count(plan.input.n_rows()),
-                plan.k,
+                plan.n_values,
                 bytes(features_bytes(plan))
             ),
         ),
     ]
+}
+
+/// How a vector comes about.
+fn vector(plan: &Plan) -> String {
+    let recipe = &plan.job.features;
+    let mut text = match recipe.encoding {
+        Encoding::Soft { nearest } => format!("soft over the {nearest} nearest words"),
+        encoding => encoding.name().to_owned(),
+    };
+    let grids = recipe
+        .pooling
+        .iter()
+        .map(|[rows, cols]| format!("{rows}x{cols}"));
+    let grids: Vec<String> = grids.collect();
+    text += &format!(", {} cells of {} words", grids.join(" and "), plan.k);
+    match recipe.weighting.as_slice() {
+        [] => {}
+        steps => {
+            let steps: Vec<&str> = steps.iter().map(|step| step.name()).collect();
+            text += &format!(", weighted: {}", steps.join(", then "));
+        }
+    }
+    text
 }
 
 fn clusters_path(clustering: &Clustering) -> String {

@@ -82,6 +82,7 @@ fn stages(progress: &Progress, phase: Phase) -> Vec<&StageStats> {
         Phase::Opening | Phase::Done => Vec::new(),
         Phase::Sampling => progress.learn.stages.iter().collect(),
         Phase::Clustering => vec![&progress.kmeans],
+        Phase::CountingWords => progress.documents.stages.iter().collect(),
         Phase::Featurizing => progress.featurize.stages.iter().collect(),
         Phase::Gathering => progress.whole.stages.iter().collect(),
         Phase::Grouping => vec![&progress.clusters],

@@ -14,7 +14,11 @@ const MAX_CELLS: i64 = 64;
 /// Most grids of a pyramid.
 const MAX_GRIDS: usize = 8;
 
-pub(super) fn check_features(table: &FeaturesTable) -> Result<Recipe> {
+/// What a `[features]` table asks for.
+///
+/// # Errors
+/// Names that are not known, and keys that do not go together.
+pub fn check_features(table: &FeaturesTable) -> Result<Recipe> {
     let encoding = check_encoding(table)?;
     Ok(Recipe {
         encoding,

@@ -18,6 +18,7 @@ mod value;
 use std::path::PathBuf;
 
 pub use check::{MIN_MEMORY_BYTES, Overrides};
+pub use features::check_features;
 pub use file::{
     ClusterTable, FeaturesTable, InputTable, JobFile, Memory, Names, Number, OutputTable,
     PatchesTable, Pooling, RunTable, SampleTable, VocabularyTable, Wholes,

@@ -72,11 +72,16 @@ pub fn nearest(
         .unzip()
 }
 
-/// The values of the patch whose first value is `offset` of `image`, as the words of `vocabulary` are compared with them.
-pub fn prepared_values(image: &Image, vocabulary: &Vocabulary, offset: u32) -> Vec<f64> {
+/// The values of the patch whose first value is `offset` of `image`, as the words of `vocabulary` are compared with them;
+/// `scaling` is the image's.
+pub fn prepared_values(
+    image: &Image,
+    scaling: Scaling,
+    vocabulary: &Vocabulary,
+    offset: u32,
+) -> Vec<f64> {
     let preparation = &vocabulary.preparation;
     let pixels = image.pixels.as_ref();
-    let scaling = Scaling::of(preparation.normalize, pixels);
     let row_stride = image.row_len() as u32;
     let mut values = patch_values(preparation.patch, row_stride, scaling, pixels, offset);
     if let Normalize::Patch { epsilon } = preparation.normalize {
@@ -112,10 +117,11 @@ pub fn encode(image: &Image, vocabulary: &Vocabulary, recipe: &Recipe, stride: u
         return vector;
     };
     let (rows, cols) = (grid.rows as usize, grid.cols as usize);
+    let scaling = Scaling::of(vocabulary.preparation.normalize, image.pixels.as_ref());
     for row in 0..rows {
         for col in 0..cols {
             let offset = grid.offset(row * cols + col) as u32;
-            let values = prepared_values(image, vocabulary, offset);
+            let values = prepared_values(image, scaling, vocabulary, offset);
             let added = added(&values, vocabulary, recipe.encoding);
             let mut first_cell = 0;
             for [cell_rows, cell_cols] in recipe.pooling.iter().map(|grid| grid.map(|n| n as usize))

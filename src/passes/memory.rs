@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 use crate::container::MemoryLimit;
 use crate::error::{Error, Result};
 use crate::job::{Job, VocabularySource};
-use crate::kernel::encode::{Encoder, Lexicon};
+use crate::kernel::encode::{Encoder, Lexicon, Recipe};
 use crate::report;
 use crate::shard::page_need::PageNeed;
 use crate::stages::examples;
@@ -102,7 +102,6 @@ impl MemoryPlan {
         let ceiling_bytes = job.run.memory_bytes;
         let (k, preparation) = (needs.k, &job.preparation);
         let patch = preparation.patch;
-        let threads = job.run.threads as u64;
         let kmeans_bytes = match &job.vocabulary {
             VocabularySource::Learn(params) => {
                 let shape = match preparation.is_by_image() {
@@ -135,8 +134,7 @@ impl MemoryPlan {
                 false => 0,
             },
             kmeans_bytes,
-            words_bytes: Lexicon::heap_bytes(k, preparation, &job.features)
-                + threads * Encoder::heap_bytes(k, preparation, &job.features),
+            words_bytes: words_bytes(job, k),
             sink_bytes: needs.sink_bytes,
             cluster_sample_bytes: needs.clusters.map_or(0, |_| MIN_SAMPLE_BYTES),
             cluster_group_bytes: clusters.group_bytes,
@@ -267,6 +265,19 @@ impl MemoryPlan {
                 ByteSize(bytes)
             ),
         )
+    }
+}
+
+/// Words and workers of the featurizing pass, or of the one that counts words for it.
+fn words_bytes(job: &Job, k: usize) -> u64 {
+    let (preparation, threads) = (&job.preparation, job.run.threads as u64);
+    let of = |recipe: &Recipe| {
+        Lexicon::heap_bytes(k, preparation, recipe)
+            + threads * Encoder::heap_bytes(k, preparation, recipe)
+    };
+    match job.features.needs_documents() {
+        true => of(&job.features).max(of(&Recipe::counts())),
+        false => of(&job.features),
     }
 }
 

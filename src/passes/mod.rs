@@ -5,6 +5,7 @@
 pub mod checkpoint;
 pub mod cluster;
 pub mod cluster_plan;
+pub mod documents;
 pub mod evaluate;
 pub mod examples;
 pub mod featurize;

@@ -161,28 +161,45 @@ fn check_preparation(job: &Job, vocabulary: &Vocabulary) -> Result<()> {
     if ours == theirs {
         return Ok(());
     }
+    let differing = keys(&theirs).into_iter().zip(keys(&ours));
+    let differing = differing
+        .filter(|(theirs, ours)| theirs != ours)
+        .map(|((key, theirs), (_, ours))| format!("{key} = {theirs}, the job has {ours}"));
     Err(Error::setting(
         "vocabulary.from",
         format!(
-            "its words were learned from {}, the job has {}",
-            describe(&theirs),
-            describe(&ours)
+            "its words were learned with {}",
+            differing.collect::<Vec<String>>().join("; ")
         ),
         "set [patches] as in the vocabulary, or learn another one",
     ))
 }
 
-/// How patches are prepared, as the job file says it.
-fn describe(preparation: &Preparation) -> String {
-    let normalize = preparation.normalize.name();
-    let mut text = format!("{} patches, normalize \"{normalize}\"", preparation.patch);
-    if let Normalize::Patch { epsilon } = preparation.normalize {
-        text += &format!(", epsilon {epsilon:?}");
-    }
-    if let Some(epsilon) = preparation.whiten {
-        text += &format!(", whiten \"zca\", whiten_epsilon {epsilon:?}");
-    }
-    text
+/// How patches are prepared, key by key of the job file.
+fn keys(preparation: &Preparation) -> [(&'static str, String); 5] {
+    let patch = preparation.patch;
+    let number = |value: Option<f64>| value.map_or("none".to_owned(), |value| format!("{value:?}"));
+    let epsilon = match preparation.normalize {
+        Normalize::Patch { epsilon } => Some(epsilon),
+        Normalize::Image | Normalize::None => None,
+    };
+    let whiten = match preparation.whiten {
+        Some(_) => "zca",
+        None => "none",
+    };
+    [
+        (
+            "patches.size",
+            format!("[{}, {}]", patch.height, patch.width),
+        ),
+        (
+            "patches.normalize",
+            format!("{:?}", preparation.normalize.name()),
+        ),
+        ("patches.epsilon", number(epsilon)),
+        ("patches.whiten", format!("{whiten:?}")),
+        ("patches.whiten_epsilon", number(preparation.whiten)),
+    ]
 }
 
 /// The length of a job's vectors, and whether words and patches can be what its features need.

@@ -13,6 +13,8 @@ pub struct Progress {
     pub learn: Stats,
     /// Restarts of k-means.
     pub kmeans: StageStats,
+    /// Stages of the pass that counts in how many images words occur.
+    pub documents: Stats,
     /// Stages of the featurizing pass.
     pub featurize: Stats,
     /// Stages of the passes that gather whole images and vectors.
@@ -57,6 +59,8 @@ pub enum Phase {
     Sampling,
     /// Learning words.
     Clustering,
+    /// Counting in how many images words occur.
+    CountingWords,
     /// Writing vectors.
     Featurizing,
     /// Gathering whole images, or vectors.
@@ -81,6 +85,7 @@ impl Default for Progress {
             phase: AtomicU8::new(0),
             learn: Stats::new(["source", "decode", "sample", "gather"]),
             kmeans: StageStats::new("k-means", "restarts"),
+            documents: Stats::new(["source", "decode", "documents", "sum"]),
             featurize: Stats::new(["source", "decode", "featurize", "sink"]),
             whole: Stats::new(["source", "decode", "whole", "gather"]),
             clusters: StageStats::new("clusters", "restarts"),
@@ -104,13 +109,14 @@ impl Progress {
             0 => Phase::Opening,
             1 => Phase::Sampling,
             2 => Phase::Clustering,
-            3 => Phase::Featurizing,
-            4 => Phase::Gathering,
-            5 => Phase::Grouping,
-            6 => Phase::Labelling,
-            7 => Phase::Hashing,
-            8 => Phase::Adding,
-            9 => Phase::Recounting,
+            3 => Phase::CountingWords,
+            4 => Phase::Featurizing,
+            5 => Phase::Gathering,
+            6 => Phase::Grouping,
+            7 => Phase::Labelling,
+            8 => Phase::Hashing,
+            9 => Phase::Adding,
+            10 => Phase::Recounting,
             _ => Phase::Done,
         }
     }

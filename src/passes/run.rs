@@ -21,6 +21,7 @@ use crate::stages::kmeans::Learned;
 
 use super::checkpoint::Keeper;
 use super::cluster::cluster;
+use super::documents;
 use super::examples::keep_images;
 use super::featurize::featurize;
 use super::learn::{learn, restarts_log};
@@ -87,6 +88,7 @@ pub fn run(job: &Job, fresh: bool, watch: Watch<'_>) -> Result<Outcome> {
         "job_dir": job_dir(&plan),
         "seconds": start.elapsed().as_secs_f64(),
         "learn_seconds": passed.learn_seconds,
+        "documents_seconds": passed.documents_seconds,
         "featurize_seconds": passed.featurize_seconds,
         "cluster_seconds": passed.cluster_seconds,
         "checkpoint_seconds": keeper.seconds(),
@@ -116,6 +118,7 @@ fn draw(dir: &RunDir) -> Result<Drawn> {
 struct Passed {
     vocabulary: Vocabulary,
     learn_seconds: f64,
+    documents_seconds: f64,
     featurize_seconds: f64,
     cluster_seconds: f64,
 }
@@ -128,8 +131,12 @@ fn passes(
     watch: Watch<'_>,
 ) -> Result<Passed> {
     let start = Instant::now();
-    let vocabulary = obtain_vocabulary(plan, dir, state, keeper, watch)?;
+    let mut vocabulary = obtain_vocabulary(plan, dir, state, keeper, watch)?;
     let learn_seconds = start.elapsed().as_secs_f64();
+
+    let start = Instant::now();
+    count_documents(plan, &mut vocabulary, dir, state, watch)?;
+    let documents_seconds = start.elapsed().as_secs_f64();
 
     let start = Instant::now();
     write_features(plan, &vocabulary, dir, state, watch)?;
@@ -140,6 +147,7 @@ fn passes(
     Ok(Passed {
         vocabulary,
         learn_seconds,
+        documents_seconds,
         featurize_seconds,
         cluster_seconds: start.elapsed().as_secs_f64(),
     })
@@ -182,6 +190,25 @@ fn obtain_vocabulary(
     Ok(vocabulary)
 }
 
+/// Counts in how many images words occur, where the job weighs them by that, and writes the vocabulary again, with it. A
+/// run that was cut off before has one without, and counts anew.
+fn count_documents(
+    plan: &Plan,
+    vocabulary: &mut Vocabulary,
+    dir: &RunDir,
+    state: &mut State,
+    watch: Watch<'_>,
+) -> Result<()> {
+    if !plan.job.features.needs_documents() || vocabulary.documents.is_some() {
+        return Ok(());
+    }
+    vocabulary.documents = Some(documents::count(plan, vocabulary, watch)?);
+    let path = dir.path().join(VOCABULARY_FILE);
+    let job = resolved::identity_json(&plan.job);
+    state.vocabulary = Some(vocabulary::write(&path, vocabulary, &job)?);
+    state.write(dir.path())
+}
+
 fn learning_log(learned: &Learned) -> Value {
     json!({
         "patches": learned.vocabulary.counts.iter().sum::<u64>(),
@@ -204,6 +231,8 @@ fn write_features(
     let job = resolved::identity_json(&plan.job);
     let mut last_write = Instant::now();
     let mut journal = Journal::open(dir.path(), state)?;
+    let mut features = job["features"].clone();
+    features["length"] = plan.n_values.into();
     let vocabulary_blake3 = state.vocabulary.as_ref().map(|file| file.blake3.clone());
     let provenance = |shard: usize| {
         let input = &plan.input.shards[shard];
@@ -213,7 +242,7 @@ fn write_features(
             "job": job,
             "vocabulary": {"k": vocabulary.k(), "blake3": vocabulary_blake3},
             "input": {"name": file_name(&input.path), "size_bytes": input.fingerprint.size_bytes, "rows": input.n_rows},
-            "features": {"length": vocabulary.k(), "encoding": "hard", "weighting": "count"},
+            "features": features,
         })
         .to_string()
     };
@@ -278,6 +307,7 @@ fn stage_timings(watch: Watch<'_>) -> Value {
     };
     json!({
         "learn": pass(&watch.progress.learn),
+        "documents": pass(&watch.progress.documents),
         "featurize": pass(&watch.progress.featurize),
         "whole": pass(&watch.progress.whole),
         "label": pass(&watch.progress.label),
@@ -353,6 +383,7 @@ fn manifest(
             bad_images: n_bad,
             rows: n_rows,
             words: vocabulary.k() as u64,
+            values: plan.n_values as u64,
         },
         columns: columns(plan),
         inputs,

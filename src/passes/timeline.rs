@@ -63,6 +63,7 @@ fn points(progress: &Progress, elapsed: Duration) -> Vec<StagePoint> {
         }
         Phase::Sampling => ("sampling", &progress.learn.stages),
         Phase::Clustering => ("clustering", std::slice::from_ref(&progress.kmeans)),
+        Phase::CountingWords => ("counting words", &progress.documents.stages),
         Phase::Featurizing => ("featurizing", &progress.featurize.stages),
         Phase::Gathering => ("gathering", &progress.whole.stages),
         Phase::Grouping => ("grouping", std::slice::from_ref(&progress.clusters)),

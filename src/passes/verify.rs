@@ -131,7 +131,7 @@ pub fn verify(
     files::leftovers(&mut run)?;
     files::inputs(&mut run);
     provenance::check(&mut run, job.as_ref());
-    counts::check(&mut run);
+    counts::check(&mut run, job.as_ref());
     if let Some(job) = &job {
         recount::check(&mut run, job, sample);
     }

@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::job::{FeaturesTable, check_features};
+use crate::kernel::encode::Recipe;
 use crate::kernel::vocabulary::Vocabulary;
 use crate::shard::examples::{
     IMAGES_FILE, ImageExample, PATCHES_FILE, PICTURES_DIR, PatchExamples, read_images, read_patches,
@@ -23,6 +25,8 @@ pub(super) struct RunFiles {
     pub(super) manifest: Manifest,
     /// Its words.
     pub(super) vocabulary: Vocabulary,
+    /// How vectors were made of them.
+    pub(super) recipe: Recipe,
     /// How the words were learned; `None` with `vocabulary.from`.
     pub(super) learning: Option<Learning>,
     /// Patches of the sample, if they were kept.
@@ -82,8 +86,15 @@ impl RunFiles {
                 ),
             ));
         }
+        let recipe = recipe(dir, &manifest)?;
+        let layout = word_use::Layout {
+            n_values: recipe.n_values(vocabulary.k(), vocabulary.d()),
+            k: vocabulary.k(),
+            n_per_word: recipe.n_per_word(vocabulary.d()),
+        };
         Ok(RunFiles {
-            word_use: word_use::read(dir, &manifest, vocabulary.k())?,
+            word_use: word_use::read(dir, &manifest, layout)?,
+            recipe,
             images: match is_kept(IMAGES_FILE) {
                 true => read_images(dir)?,
                 false => Vec::new(),
@@ -129,6 +140,13 @@ fn manifest(dir: &Path) -> Result<Manifest> {
         ));
     }
     Ok(manifest)
+}
+
+/// The job's `[features]`.
+fn recipe(dir: &Path, manifest: &Manifest) -> Result<Recipe> {
+    let table: FeaturesTable = serde_json::from_value(manifest.job["features"].clone())
+        .map_err(|error| damaged(dir, &error))?;
+    check_features(&table).map_err(|error| damaged(dir, &error))
 }
 
 fn damaged(dir: &Path, why: &impl std::fmt::Display) -> Error {

@@ -60,9 +60,20 @@ impl WordUse {
     }
 }
 
-/// Sums up the features files of a run of `k` words.
-pub(super) fn read(dir: &Path, manifest: &Manifest, k: usize) -> Result<WordUse> {
+/// How words stand in a vector: cells of `k` words, of so many values each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Layout {
+    pub(super) n_values: usize,
+    pub(super) k: usize,
+    pub(super) n_per_word: usize,
+}
+
+/// Sums up the features files of a run; residuals by their size.
+pub(super) fn read(dir: &Path, manifest: &Manifest, layout: Layout) -> Result<WordUse> {
+    let Layout { n_values, k, .. } = layout;
     let mut sums = Sums {
+        layout,
+        of_vector: vec![0.0; k],
         of_word: vec![0.0; k],
         n_class_words: k.min(MAX_CLASS_WORDS),
         classes: BTreeMap::new(),
@@ -71,14 +82,17 @@ pub(super) fn read(dir: &Path, manifest: &Manifest, k: usize) -> Result<WordUse>
         n_read: 0,
     };
     let (rows, label) = (manifest.counts.rows, manifest.columns.label.as_deref());
-    let every = rows.saturating_mul(k as u64).div_ceil(MAX_VALUES).max(1);
+    let every = rows
+        .saturating_mul(n_values as u64)
+        .div_ceil(MAX_VALUES)
+        .max(1);
     let mut row_group_number = 0u64;
     let features = manifest
         .outputs
         .iter()
         .filter(|output| Path::new(&output.path).starts_with(FEATURES_DIR));
     for output in features {
-        let file = VectorFile::open(&dir.join(&output.path), k, label)?;
+        let file = VectorFile::open(&dir.join(&output.path), n_values, label)?;
         for row_group in 0..file.n_row_groups() {
             if row_group_number.is_multiple_of(every) {
                 file.read(row_group, |label, vector| sums.add(label, vector))?;
@@ -98,6 +112,9 @@ pub(super) fn read(dir: &Path, manifest: &Manifest, k: usize) -> Result<WordUse>
 }
 
 struct Sums {
+    layout: Layout,
+    // Uses of words in one vector.
+    of_vector: Vec<f64>,
     of_word: Vec<f64>,
     n_class_words: usize,
     classes: BTreeMap<Label, ClassUse>,
@@ -109,10 +126,20 @@ struct Sums {
 impl Sums {
     fn add(&mut self, label: Option<Label>, vector: &[f32]) {
         self.n_read += 1;
+        self.of_vector.fill(0.0);
+        for cell in vector.chunks_exact(self.layout.k * self.layout.n_per_word) {
+            let words = cell.chunks_exact(self.layout.n_per_word);
+            for (uses, values) in self.of_vector.iter_mut().zip(words) {
+                *uses += values
+                    .iter()
+                    .map(|&value| f64::from(value).abs())
+                    .sum::<f64>();
+            }
+        }
         let mut total = 0.0;
-        for (sum, &value) in self.of_word.iter_mut().zip(vector) {
-            *sum += f64::from(value);
-            total += f64::from(value);
+        for (sum, &uses) in self.of_word.iter_mut().zip(&self.of_vector) {
+            *sum += uses;
+            total += uses;
         }
         let Some(label) = label else {
             self.n_unlabelled += 1;
@@ -133,8 +160,8 @@ impl Sums {
             });
         class.n_rows += 1;
         class.total += total;
-        for (sum, &value) in class.of_word.iter_mut().zip(vector) {
-            *sum += f64::from(value);
+        for (sum, &uses) in class.of_word.iter_mut().zip(&self.of_vector) {
+            *sum += uses;
         }
         if self.classes.len() > MAX_CLASSES {
             self.classes.clear();

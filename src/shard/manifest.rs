@@ -309,6 +309,8 @@ pub struct Counts {
     pub rows: u64,
     /// Words.
     pub words: u64,
+    /// Values of a vector.
+    pub values: u64,
 }
 
 /// A bad image in the manifest.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! learn      source -> decode -> sample    -> gather, prepare, k-means
+//! count      source -> decode -> documents                       (for tf-idf alone)
 //! featurize  source -> decode -> featurize -> sink
 //! cluster    source -> decode -> whole     -> gather, k-means   (of pixels; of features: rows -> whole -> gather)
 //!            rows   -> label  -> measure   -> sink
@@ -12,6 +13,7 @@
 
 pub mod contingency;
 pub mod decode;
+pub mod documents;
 pub mod examples;
 pub mod featurize;
 pub mod gather;

@@ -2,45 +2,44 @@
 //!
 //! `bovw verify` holds a run's files against it. Nothing here may borrow from the fast kernels that it judges.
 
-use crate::kernel::grid::Grid;
+use crate::kernel::encode::Recipe;
 use crate::kernel::image::{Image, PixelsRef};
 use crate::kernel::naive;
-use crate::kernel::normalize::Scaling;
 use crate::kernel::vocabulary::Vocabulary;
-
-/// Patches whose places are held at once: an image may have many millions.
-const CHUNK_PATCHES: usize = 4096;
 
 /// Whole numbers up to here are exact in float32.
 const EXACT_F32: f64 = (1u32 << 24) as f64;
 
-/// How often each of the words is the nearest of a patch of the image, `k` numbers; every patch fits into the image.
-pub fn word_counts(image: &Image, vocabulary: &Vocabulary, stride: u32) -> Vec<u64> {
-    let preparation = vocabulary.preparation;
-    let mut counts = vec![0; vocabulary.k()];
-    let Some(grid) = Grid::new(image.height, image.width, preparation.patch, stride) else {
-        return counts;
+/// How far a value may be from the definition's, as a share of the vector's largest: sums of distances in float32, and a
+/// root that makes small differences larger.
+const TOLERANCE: f64 = 1e-3;
+
+/// The first value of an image's vector that is not the definition's, with what it should be, and how many more there are.
+/// Counts must be the same numbers; what is weighted, or made of distances, may be off by roundings.
+pub fn wrong_value(
+    found: &[f32],
+    image: &Image,
+    vocabulary: &Vocabulary,
+    recipe: &Recipe,
+    stride: u32,
+) -> Option<(usize, f64, usize)> {
+    let expected = naive::encode(image, vocabulary, recipe, stride);
+    let largest = expected.iter().fold(0.0f64, |a, b| a.max(b.abs()));
+    let tolerance = match recipe.is_counts() {
+        true => 0.0,
+        false => TOLERANCE * largest,
     };
-    let pixels = image.pixels.as_ref();
-    let scaling = Scaling::of(preparation.normalize, pixels);
-    let mut start = 0;
-    while start < grid.len() {
-        let end = (start + CHUNK_PATCHES).min(grid.len());
-        let offsets: Vec<u32> = (start..end).map(|at| grid.offset(at) as u32).collect();
-        let (words, _) = naive::nearest(
-            &vocabulary.centroids,
-            preparation.patch,
-            image.row_len() as u32,
-            scaling,
-            pixels,
-            &offsets,
-        );
-        for word in words {
-            counts[word as usize] += 1;
-        }
-        start = end;
-    }
-    counts
+    let is_wrong = |(found, expected): (&f32, &f64)| {
+        let difference = f64::from(*found) - f64::from(*expected as f32);
+        difference.is_nan() || difference.abs() > tolerance
+    };
+    let mut pairs = found.iter().zip(&expected).enumerate();
+    let (at, (_, &expected)) = pairs.find(|(_, pair)| is_wrong(*pair))?;
+    Some((
+        at,
+        expected,
+        pairs.filter(|(_, pair)| is_wrong(*pair)).count(),
+    ))
 }
 
 /// The cluster of an image or vector, and its distance to the centroid: the root of the squared distance, as float32.
@@ -53,7 +52,7 @@ pub fn cluster(values: PixelsRef<'_>, centroids: &[f32]) -> (u32, f32) {
 
 /// Whether a vector of counts counts `n_patches` patches. Counts are whole numbers; those too large for float32 are
 /// rounded in it, and may be off by that much.
-pub fn adds_up(vector: &[f32], n_patches: i32) -> bool {
+pub fn adds_up(vector: &[f32], n_patches: u64) -> bool {
     let (mut sum, mut rounding) = (0.0, 0.0);
     for value in vector.iter().map(|&value| f64::from(value)) {
         if !(value >= 0.0 && value.fract().abs() < f64::MIN_POSITIVE && value.is_finite()) {
@@ -64,7 +63,7 @@ pub fn adds_up(vector: &[f32], n_patches: i32) -> bool {
             rounding += value / EXACT_F32;
         }
     }
-    (sum - f64::from(n_patches)).abs() <= rounding
+    (sum - n_patches as f64).abs() <= rounding
 }
 
 #[cfg(test)]
@@ -93,7 +92,7 @@ mod tests {
             counts: vec![0, 0],
             inertia: vec![0.0, 0.0],
         };
-        // More than one chunk; the fifth of the pixels that is bright is nearest to the second word.
+        // The fifth of the pixels that is bright is nearest to the second word.
         let image = Image {
             height: 100,
             width: 100,
@@ -104,7 +103,10 @@ mod tests {
                     .collect(),
             ),
         };
-        assert_eq!(word_counts(&image, &vocabulary, 1), [8000, 2000]);
+        let wrong = |found: &[f32]| wrong_value(found, &image, &vocabulary, &Recipe::counts(), 1);
+        assert_eq!(wrong(&[8000.0, 2000.0]), None);
+        assert_eq!(wrong(&[8000.0, 2001.0]), Some((1, 2000.0, 0)));
+        assert_eq!(wrong(&[f32::NAN, 2001.0]), Some((0, 8000.0, 1)));
     }
 
     #[test]

@@ -85,6 +85,13 @@ impl Scene {
         path
     }
 
+    /// This scene with a job that says nothing of a vocabulary.
+    pub(crate) fn without_vocabulary(self) -> Scene {
+        let keys = "k = 8\nn_init = 1\nmax_iter = 20\n";
+        fs::write(&self.job, JOB.replace(keys, "")).unwrap();
+        self
+    }
+
     /// `bovw run` with these keys of the job set.
     pub(crate) fn run(&self, sets: &[&str]) -> Ended {
         self.bovw(&self.run_args(sets))

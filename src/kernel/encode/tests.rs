@@ -65,11 +65,12 @@ fn vocabulary(
         inertia: vec![0.5 * d as f64; k],
     };
     let grid = Grid::new(image.height, image.width, patch, 1).expect("fits");
+    let scaling = Scaling::of(preparation.normalize, image.pixels.as_ref());
     let offset = |stream: &mut Stream| grid.offset(stream.below(grid.len() as u64) as usize) as u32;
     if let Some(epsilon) = preparation.whiten {
         let mut moments = Moments::new(d);
         for _ in 0..4 * d {
-            let mut values = naive::prepared_values(image, &vocabulary, offset(stream));
+            let mut values = naive::prepared_values(image, scaling, &vocabulary, offset(stream));
             values
                 .iter_mut()
                 .for_each(|value| *value += stream.unit() - 0.5);
@@ -78,7 +79,7 @@ fn vocabulary(
         vocabulary.whitening = Some(moments.whitening(epsilon).expect("they differ"));
     }
     for _ in 0..k {
-        let values = naive::prepared_values(image, &vocabulary, offset(stream));
+        let values = naive::prepared_values(image, scaling, &vocabulary, offset(stream));
         let moved = values
             .iter()
             .map(|value| (value + noise * (stream.unit() - 0.5)) as f32);
@@ -183,9 +184,12 @@ fn reach(case: &Case) -> f64 {
     let norm = |values: &[f64]| values.iter().map(|value| value * value).sum::<f64>().sqrt();
     let patch = case.vocabulary.preparation.patch;
     let grid = Grid::new(case.image.height, case.image.width, patch, case.stride).expect("fits");
+    let pixels = case.image.pixels.as_ref();
+    let scaling = Scaling::of(case.vocabulary.preparation.normalize, pixels);
     let patches = (0..grid.len()).map(|at| {
         norm(&naive::prepared_values(
             &case.image,
+            scaling,
             &case.vocabulary,
             grid.offset(at) as u32,
         ))

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use crate::error::Result;
+use crate::job::Job;
 use crate::shard::centroids;
 use crate::shard::manifest::{
     BAD_IMAGES_DIR, ClusterEntry, InputCounts, MANIFEST_FILE, ManifestBadImage, VOCABULARY_FILE,
@@ -20,7 +21,7 @@ use super::{Check, RowProblems, Run, cluster_file, stem, total};
 const SCORE_TOLERANCE: f64 = 1e-9;
 
 /// All counts of a run.
-pub(super) fn check(run: &mut Run<'_>) {
+pub(super) fn check(run: &mut Run<'_>, job: Option<&Job>) {
     let manifest = run.manifest;
     run.progress.enter(Phase::Adding);
     let n_passes = 1 + manifest.clusters.len() as u64;
@@ -29,7 +30,7 @@ pub(super) fn check(run: &mut Run<'_>) {
         .set_total(manifest.counts.rows.saturating_mul(n_passes));
     totals(run);
     words(run);
-    let n_kept_bad = vectors(run);
+    let n_kept_bad = vectors(run, job);
     for entry in &manifest.clusters {
         clustering(run, entry, n_kept_bad);
     }
@@ -112,9 +113,9 @@ fn words(run: &mut Run<'_>) {
 }
 
 /// Every vector adds up to its number of patches, and these to the manifest's; gives how many rows have none.
-fn vectors(run: &mut Run<'_>) -> Option<u64> {
+fn vectors(run: &mut Run<'_>, job: Option<&Job>) -> Option<u64> {
     let manifest = run.manifest;
-    let n_values = usize::try_from(manifest.counts.words).unwrap_or(0).max(1);
+    let n_values = usize::try_from(manifest.counts.values).unwrap_or(0).max(1);
     let mut n_kept_bad = Some(0);
     for (input, output) in manifest.inputs.iter().zip(run.features()) {
         let Some(path) = run.whole(&output.path) else {
@@ -127,7 +128,7 @@ fn vectors(run: &mut Run<'_>) -> Option<u64> {
             for_each_features(&path, n_values, |row, found| {
                 n_patches += u64::from(found.n_patches.unsigned_abs());
                 n_bad += u64::from(found.n_patches == 0);
-                if let Some(what) = wrong_row(found) {
+                if let Some(what) = wrong_row(found, job) {
                     wrong.add(row, || what);
                 }
             })
@@ -164,13 +165,21 @@ fn vectors(run: &mut Run<'_>) -> Option<u64> {
     n_kept_bad
 }
 
-fn wrong_row(row: FeaturesRow<'_>) -> Option<String> {
-    if !adds_up(row.vector, row.n_patches) {
-        let sum: f64 = row.vector.iter().map(|&value| f64::from(value)).sum();
-        return Some(format!(
-            "its vector adds up to {sum}, n_patches is {}",
-            row.n_patches
-        ));
+fn wrong_row(row: FeaturesRow<'_>, job: Option<&Job>) -> Option<String> {
+    if let Some(at) = row.vector.iter().position(|value| !value.is_finite()) {
+        return Some(format!("value {at} of its vector is not finite"));
+    }
+    // Every grid of cells counts every patch once.
+    let recipe = job.map(|job| &job.features);
+    if let Some(recipe) = recipe.filter(|recipe| recipe.is_counts()) {
+        let n_grids = recipe.pooling.len() as u64;
+        let n_counted = n_grids * u64::from(row.n_patches.unsigned_abs());
+        if !adds_up(row.vector, n_counted) {
+            let sum: f64 = row.vector.iter().map(|&value| f64::from(value)).sum();
+            return Some(format!(
+                "its vector adds up to {sum}, its patches to {n_counted}"
+            ));
+        }
     }
     match (row.status, row.n_patches) {
         (Some(_), 0) | (None, 1..) => None,

@@ -21,7 +21,7 @@ use crate::shard::written::{
     FeaturesRow, cluster_row, for_each_bad, wanted_clusters, wanted_features,
 };
 use crate::stages::decode::{self, Fit};
-use crate::stages::recount::{cluster, word_counts};
+use crate::stages::recount::{cluster, wrong_value};
 
 use super::super::progress::Phase;
 use super::{Check, RowProblems, Run, cluster_file, stem, total};
@@ -43,8 +43,14 @@ pub(super) fn check(run: &mut Run<'_>, job: &Job, sample: u64) {
         Ok((words, _)) => words,
         Err(error) => return run.failed(Check::Recount, &path, &error),
     };
+    let n_values = job.features.n_values(words.k(), words.d());
+    if job.features.needs_documents() && words.documents.is_none() {
+        let what = "it has no document frequencies, and the job weighs by them";
+        return run.problem(Check::Recount, &*path, what);
+    }
     let recount = Recount {
         job,
+        n_values,
         words,
         image: image_column(run, job),
         clusterings: clusterings(run),
@@ -133,6 +139,7 @@ fn clusterings<'a>(run: &mut Run<'a>) -> Vec<Clustering<'a>> {
 struct Recount<'a> {
     job: &'a Job,
     words: Vocabulary,
+    n_values: usize,
     image: Option<ImageColumn>,
     clusterings: Vec<Clustering<'a>>,
 }
@@ -187,7 +194,7 @@ impl Recount<'_> {
                 continue;
             };
             let batch = vectors.next_row()?;
-            let vector = FeaturesRow::only(&batch, &path, self.words.k())?;
+            let vector = FeaturesRow::only(&batch, &path, self.n_values)?;
             if let Some(what) = self.wrong_vector(vector, drawn, image.as_ref()) {
                 wrong.add(written, || format!("{what} (row {row} of the input)"));
             }
@@ -302,12 +309,26 @@ impl Recount<'_> {
             (None, Some(Err(reason))) => {
                 Some(format!("it has a vector, and is a bad image: {reason}"))
             }
-            (None, Some(Ok(image))) => wrong_counts(
-                found.vector,
-                &word_counts(image, &self.words, self.job.stride),
-            ),
+            (None, Some(Ok(image))) => self.wrong_values(found.vector, image),
             (None, None) => None,
         }
+    }
+}
+
+impl Recount<'_> {
+    fn wrong_values(&self, found: &[f32], image: &Image) -> Option<String> {
+        let (job, words) = (self.job, &self.words);
+        let (at, expected, n_more) = wrong_value(found, image, words, &job.features, job.stride)?;
+        Some(match job.features.is_counts() {
+            true => format!(
+                "its vector counts word {at} {} times, brute force {expected} times; {n_more} other words differ",
+                found[at]
+            ),
+            false => format!(
+                "value {at} of its vector is {}, by the definition {expected}; {n_more} other values differ",
+                found[at]
+            ),
+        })
     }
 }
 
@@ -329,16 +350,6 @@ impl Images<'_> {
         let rows = ImageRows::new(&batch, self.column, &self.path.as_path().into())?;
         Ok(decode::image(&rows, 0, Fit::of(self.job)))
     }
-}
-
-fn wrong_counts(found: &[f32], expected: &[u64]) -> Option<String> {
-    let differs = |(found, expected): (&f32, &u64)| found.to_bits() != (*expected as f32).to_bits();
-    let mut words = found.iter().zip(expected).enumerate();
-    let (word, (found, expected)) = words.find(|(_, pair)| differs(*pair))?;
-    let n_more = words.filter(|(_, pair)| differs(*pair)).count();
-    Some(format!(
-        "its vector counts word {word} {found} times, brute force {expected} times; {n_more} other words differ"
-    ))
 }
 
 fn wrong_cluster(

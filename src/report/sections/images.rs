@@ -35,6 +35,10 @@ pub(in crate::report) struct Pair {
 /// Images and what their words make of them; `None` where none were kept.
 pub(in crate::report) fn images(files: &RunFiles, painter: &mut Painter) -> Option<Images> {
     let vocabulary = &files.vocabulary;
+    if !vocabulary.preparation.is_by_image() {
+        // A whitened patch, or one with a scaling of its own, does not say which pixels it was.
+        return None;
+    }
     // The instruction set changes no word.
     let words = Words::new(
         &vocabulary.centroids,
@@ -107,7 +111,7 @@ fn rebuilt(
     let patches = Patches {
         image: 0,
         scaling: image.scaling,
-        row_stride: image.width,
+        row_stride: image.width * patch.channels,
         positions: &positions,
         pixels: PixelsRef::F32(&image.pixels),
     };

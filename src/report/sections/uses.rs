@@ -1,5 +1,6 @@
 //! How often each word is used: overall, and by class.
 
+use crate::kernel::encode::{Encoding, Recipe};
 use crate::report::chart::{Chart, Scale, Series};
 use crate::report::color::Shade;
 use crate::report::heat::{Cell, Heat, Row};
@@ -23,6 +24,10 @@ const FULL_SHADE_LOG2: f64 = 2.0;
 pub(in crate::report) struct Uses {
     pub(in crate::report) n_rows: String,
     pub(in crate::report) n_values: String,
+    /// What a vector is made of, in a sentence.
+    pub(in crate::report) made_of: String,
+    /// What is summed up by word.
+    pub(in crate::report) unit: &'static str,
     pub(in crate::report) read_note: Option<String>,
     pub(in crate::report) chart: Drawing,
     pub(in crate::report) n_unused: String,
@@ -67,7 +72,12 @@ pub(in crate::report) fn uses(files: &RunFiles, painter: &mut Painter) -> Uses {
     });
     Uses {
         n_rows: count(word_use.n_rows),
-        n_values: count(word_use.of_word.len() as u64),
+        n_values: count(files.manifest.counts.values),
+        made_of: made_of(&files.recipe),
+        unit: match files.recipe.is_counts() {
+            true => "uses",
+            false => "sum of values",
+        },
         read_note,
         chart: Drawing::of_chart(&chart(word_use, counts, &order, total), "use", painter),
         n_unused: count(n_unused as u64),
@@ -76,6 +86,42 @@ pub(in crate::report) fn uses(files: &RunFiles, painter: &mut Painter) -> Uses {
         n_more_rows: order.len().saturating_sub(MAX_ROWS),
         by_class: by_class(word_use, total, painter),
     }
+}
+
+/// What a vector is made of.
+fn made_of(recipe: &Recipe) -> String {
+    let mut text = match recipe.encoding {
+        Encoding::Hard => {
+            "Every patch of every image is replaced by its nearest word, and a vector counts the words".to_owned()
+        }
+        Encoding::Triangle => {
+            "Every patch of every image adds to each word how much nearer it is than the mean of all words".to_owned()
+        }
+        Encoding::Soft { nearest } => {
+            format!("Every patch of every image is shared among its {nearest} nearest words")
+        }
+        Encoding::Vlad => {
+            "Every patch of every image adds its difference from the nearest word to that word's values".to_owned()
+        }
+    };
+    if recipe.pooling != [[1, 1]] {
+        let grids = recipe
+            .pooling
+            .iter()
+            .map(|[rows, cols]| format!("{rows}x{cols}"));
+        text += &format!(
+            ", in each of {} cells",
+            grids.collect::<Vec<String>>().join(" and ")
+        );
+    }
+    if !recipe.weighting.is_empty() {
+        let steps = recipe.weighting.iter().map(|step| step.name());
+        text += &format!(
+            "; weighted: {}",
+            steps.collect::<Vec<&str>>().join(", then ")
+        );
+    }
+    text
 }
 
 /// Share of each word by rank, on a logarithmic scale, which shows the seldom ones too.
