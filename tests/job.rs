@@ -115,7 +115,6 @@ fn what_is_wrong_in_a_set_is_said_of_the_set() {
         "=5",
         "my key=5",
         "run.threads=-1",
-        "features.encoding=triangle",
     ];
     insta::assert_snapshot!(transcript(&cases, |case| refusal(
         check(SHORT, &[case]),
@@ -144,10 +143,8 @@ fn a_value_that_cannot_work_is_refused_with_what_to_do() {
         "patches.size=[2000, 6]",
         "patches.stride=0",
         "patches.stride=-1",
-        "patches.normalize=patch",
         "patches.normalize=pach",
         "patches.normalize=minmax",
-        "patches.whiten=zca",
         "sample.every=0",
         "sample.per_image=0",
         "sample.per_image=0.0",
@@ -169,13 +166,9 @@ fn a_value_that_cannot_work_is_refused_with_what_to_do() {
         "vocabulary.tol=-0.1",
         "vocabulary.tol=nan",
         "vocabulary.from=other/vocabulary.parquet",
-        "features.encoding=triangle",
-        "features.encoding=soft",
-        "features.pooling=[2, 2]",
-        "features.pooling=[[1, 1], [2, 2]]",
+        "features.encoding=trianlge",
         "features.pooling=[0, 1]",
         "features.pooling=[]",
-        "features.weighting=tf-idf",
         "features.weighting=tfidf",
         "cluster=[{k = 10}]",
         "cluster=[{of = \"patches\", k = 10}]",
@@ -426,7 +419,7 @@ const SAME_BYTES: [&str; 8] = [
 ];
 
 /// Settings that do not.
-const OTHER_BYTES: [&str; 22] = [
+const OTHER_BYTES: [&str; 32] = [
     "input.files=[\"b.parquet\"]",
     "input.image=img",
     "input.label=digit",
@@ -448,6 +441,16 @@ const OTHER_BYTES: [&str; 22] = [
     "vocabulary.n_init=4",
     "vocabulary.max_iter=301",
     "vocabulary.tol=0.001",
+    "vocabulary.spherical=true",
+    "patches.normalize=patch",
+    "patches={size=[6, 6], normalize=\"patch\", epsilon=1}",
+    "patches.whiten=zca",
+    "patches={size=[6, 6], whiten=\"zca\", whiten_epsilon=1}",
+    "features.encoding=triangle",
+    "features.encoding=soft",
+    "features.pooling=[2, 2]",
+    "features.pooling=[[1, 1], [2, 2]]",
+    "features.weighting=[\"tf-idf\", \"l2\"]",
     "run.seed=1",
 ];
 

@@ -309,8 +309,19 @@ pub struct Counts {
     pub rows: u64,
     /// Words.
     pub words: u64,
-    /// Values of a vector.
+    /// Values of a vector; 0 in manifests that are older than any vector that was not a count of words.
+    #[serde(default)]
     pub values: u64,
+}
+
+impl Counts {
+    /// Values of a vector.
+    pub fn n_values(&self) -> u64 {
+        match self.values {
+            0 => self.words,
+            values => values,
+        }
+    }
 }
 
 /// A bad image in the manifest.

@@ -115,7 +115,7 @@ fn words(run: &mut Run<'_>) {
 /// Every vector adds up to its number of patches, and these to the manifest's; gives how many rows have none.
 fn vectors(run: &mut Run<'_>, job: Option<&Job>) -> Option<u64> {
     let manifest = run.manifest;
-    let n_values = usize::try_from(manifest.counts.values).unwrap_or(0).max(1);
+    let n_values = usize::try_from(manifest.counts.n_values()).unwrap_or(0).max(1);
     let mut n_kept_bad = Some(0);
     for (input, output) in manifest.inputs.iter().zip(run.features()) {
         let Some(path) = run.whole(&output.path) else {

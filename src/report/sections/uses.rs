@@ -72,7 +72,7 @@ pub(in crate::report) fn uses(files: &RunFiles, painter: &mut Painter) -> Uses {
     });
     Uses {
         n_rows: count(word_use.n_rows),
-        n_values: count(files.manifest.counts.values),
+        n_values: count(files.manifest.counts.n_values()),
         made_of: made_of(&files.recipe),
         unit: match files.recipe.is_counts() {
             true => "uses",
