@@ -957,7 +957,7 @@ fn zero_keeps_bad_rows_with_a_zero_vector_and_says_why() {
     {"file":"data/a.parquet","row":2,"reason":"not an image of a known format"}
     {"file":"data/a.parquet","row":5,"reason":"the image is null"}
     {"file":"data/a.parquet","row":9,"reason":"2x2 pixels are too few for a 3x3 patch"}
-    {"images":12,"patches":324,"decided_again":2,"bad_images":3,"rows":12,"words":8}
+    {"images":12,"patches":324,"decided_again":2,"bad_images":3,"rows":12,"words":8,"values":8}
     "#);
 }
 
@@ -975,7 +975,7 @@ fn drop_leaves_bad_rows_out_and_lists_them() {
     {"file":"data/a.parquet","row":2,"reason":"not an image of a known format"}
     {"file":"data/a.parquet","row":5,"reason":"the image is null"}
     {"file":"data/a.parquet","row":9,"reason":"2x2 pixels are too few for a 3x3 patch"}
-    {"images":12,"patches":324,"decided_again":2,"bad_images":3,"rows":9,"words":8}
+    {"images":12,"patches":324,"decided_again":2,"bad_images":3,"rows":9,"words":8,"values":8}
     "#);
     assert!(
         ended.stdout.contains("row 5: the image is null"),

@@ -115,7 +115,9 @@ fn words(run: &mut Run<'_>) {
 /// Every vector adds up to its number of patches, and these to the manifest's; gives how many rows have none.
 fn vectors(run: &mut Run<'_>, job: Option<&Job>) -> Option<u64> {
     let manifest = run.manifest;
-    let n_values = usize::try_from(manifest.counts.n_values()).unwrap_or(0).max(1);
+    let n_values = usize::try_from(manifest.counts.n_values())
+        .unwrap_or(0)
+        .max(1);
     let mut n_kept_bad = Some(0);
     for (input, output) in manifest.inputs.iter().zip(run.features()) {
         let Some(path) = run.whole(&output.path) else {
@@ -176,8 +178,13 @@ fn wrong_row(row: FeaturesRow<'_>, job: Option<&Job>) -> Option<String> {
         let n_counted = n_grids * u64::from(row.n_patches.unsigned_abs());
         if !adds_up(row.vector, n_counted) {
             let sum: f64 = row.vector.iter().map(|&value| f64::from(value)).sum();
+            let in_grids = match n_grids {
+                1 => String::new(),
+                n => format!(" in each of {n} grids"),
+            };
             return Some(format!(
-                "its vector adds up to {sum}, its patches to {n_counted}"
+                "its vector adds up to {sum}, n_patches is {}{in_grids}",
+                row.n_patches
             ));
         }
     }
