@@ -224,6 +224,9 @@ struct Panel {
     whitened: Vec<f32>,
     // [k][LANES]
     distances: Vec<f32>,
+    // The same, of triangles in the region under way.
+    nearer: Vec<f32>,
+    nearer_of: usize,
     patch: Vec<f64>,
 }
 
@@ -251,7 +254,7 @@ impl<'a> Encoder<'a> {
         let (patch, d) = (preparation.patch, preparation.patch.len());
         let regions = max_regions(&recipe.pooling);
         let sums = 12 * (regions + n_cells(&recipe.pooling)) * k * recipe.n_per_word(d);
-        let panel = LANES * 4 * (2 * d + k) + 32 * d;
+        let panel = LANES * 4 * (2 * d + 2 * k) + 32 * d;
         let by_image = preparation.is_by_image() && recipe.encoding == Encoding::Hard;
         let scratch = match by_image {
             true => Scratch::heap_bytes(k, patch, STRIP) + STRIP as u64 / 8,
@@ -365,6 +368,12 @@ impl<'a> Encoder<'a> {
             region_row += 1;
         }
         decided_again += self.flush(&source);
+        if let (Layout::Distances(words), Encoding::Triangle) =
+            (&self.lexicon.words, self.lexicon.recipe.encoding)
+        {
+            self.panel.end_region(words, &mut self.sums);
+            self.panel.nearer_of = 0;
+        }
         self.regions = Some((size, regions));
         decided_again
     }
@@ -436,12 +445,7 @@ impl<'a> Encoder<'a> {
             (Layout::Distances(words), _) => {
                 let sums = panel.measure::<true>(words, n, &mut values);
                 let mean = sums.map(|sum| (sum / words.k() as f64) as f32);
-                words.simd().run(Triangle {
-                    distances: &panel.distances,
-                    mean: &mean,
-                    regions: &panel.region[..n],
-                    sums: &mut self.sums,
-                });
+                panel.add_triangles(words, n, &mean, &mut self.sums);
                 0
             }
             (Layout::Pixels(_), _) => unreachable!("strips, not panels"),
@@ -466,6 +470,43 @@ impl<'a> Encoder<'a> {
 }
 
 impl Panel {
+    /// Adds the first `n` lanes to what their regions have in lanes. A region that ends is added up.
+    fn add_triangles(
+        &mut self,
+        words: &DistanceWords,
+        n: usize,
+        mean: &Lanes<f32>,
+        sums: &mut [f64],
+    ) {
+        self.nearer.resize(words.k() * LANES, 0.0);
+        let mut start = 0;
+        while start < n {
+            let region = self.region[start];
+            if region != self.nearer_of {
+                self.end_region(words, sums);
+                self.nearer_of = region;
+            }
+            let rest = self.region[start..n].iter();
+            let end = start + rest.take_while(|&&other| other == region).count();
+            let mut own = [f32::NEG_INFINITY; LANES];
+            own[start..end].copy_from_slice(&mean[start..end]);
+            words.simd().run(Triangle {
+                distances: &self.distances,
+                mean: &own,
+                nearer: &mut self.nearer,
+            });
+            start = end;
+        }
+    }
+
+    /// Adds up the lanes of the region that is under way.
+    fn end_region(&mut self, words: &DistanceWords, sums: &mut [f64]) {
+        words.simd().run(AddLanes {
+            nearer: &mut self.nearer,
+            sums: &mut sums[self.nearer_of * words.k()..][..words.k()],
+        });
+    }
+
     /// The distances of the first `n` lanes to all words, and their sums.
     fn measure<const ROOT: bool>(
         &mut self,
@@ -600,13 +641,12 @@ fn soft_shares(exact: &[(f64, usize)], scale: f64) -> Vec<(usize, f64)> {
         .collect()
 }
 
-/// Adds `max(0, mean - distance)` of each lane to the word's sum in the lane's region.
+/// Adds `max(0, mean - distance)` of each lane to the word's lanes in `nearer`, `[k][LANES]`.
 struct Triangle<'a> {
     distances: &'a [f32],
+    // Where a mean is below every distance the lane adds nothing.
     mean: &'a Lanes<f32>,
-    // One a patch; equal ones lie together.
-    regions: &'a [usize],
-    sums: &'a mut [f64],
+    nearer: &'a mut [f32],
 }
 
 impl Work for Triangle<'_> {
@@ -614,26 +654,39 @@ impl Work for Triangle<'_> {
 
     #[inline(always)]
     fn work(self) {
-        let rows = self.distances.as_chunks::<LANES>().0;
-        let mut start = 0;
-        while start < self.regions.len() {
-            let region = self.regions[start];
-            let same = self.regions[start..]
-                .iter()
-                .take_while(|&&other| other == region);
-            let end = start + same.count();
-            // Where the mean is below every distance a lane adds nothing.
-            let mut mean = [f32::NEG_INFINITY; LANES];
-            mean[start..end].copy_from_slice(&self.mean[start..end]);
-            let sums = &mut self.sums[region * rows.len()..][..rows.len()];
-            for (sum, distances) in sums.iter_mut().zip(rows) {
-                let mut nearer = [0.0f32; LANES];
-                for lane in 0..LANES {
-                    nearer[lane] = (mean[lane] - distances[lane]).max(0.0);
-                }
-                *sum += f64::from(total(&nearer));
+        let distances = self.distances.as_chunks::<LANES>().0;
+        for (nearer, distances) in self
+            .nearer
+            .as_chunks_mut::<LANES>()
+            .0
+            .iter_mut()
+            .zip(distances)
+        {
+            for lane in 0..LANES {
+                nearer[lane] += (self.mean[lane] - distances[lane]).max(0.0);
             }
-            start = end;
+        }
+    }
+}
+
+/// Adds up the lanes of each word in `nearer`, onto its sum, and leaves zeros.
+struct AddLanes<'a> {
+    nearer: &'a mut [f32],
+    sums: &'a mut [f64],
+}
+
+impl Work for AddLanes<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn work(self) {
+        for (sum, nearer) in self
+            .sums
+            .iter_mut()
+            .zip(self.nearer.as_chunks_mut::<LANES>().0)
+        {
+            *sum += f64::from(total(nearer));
+            nearer.fill(0.0);
         }
     }
 }

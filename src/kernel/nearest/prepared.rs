@@ -246,8 +246,8 @@ impl DistanceWords {
         std::mem::swap(panel, scratch);
     }
 
-    /// Squared distances of each lane of `panel`, finished values, to each word, over `out`, `[k][LANES]`; with `ROOT`, the
-    /// distances themselves. Gives their sums over the words, too. `exact2` gives the squared distance of a lane to a word
+    /// Writes the squared distances of each lane of `panel`, finished values, to each word over `out`, `[k][LANES]`; with `ROOT`,
+    /// the distances themselves, and gives the sums of each lane over the words. `exact2` gives the squared distance of a lane to a word
     /// in float64.
     pub fn distances<const ROOT: bool>(
         &self,
@@ -324,38 +324,49 @@ impl<const ROOT: bool, const WIDTH: usize, const FUSED: bool> Work
             let norms = task.words.norm2.chunks(GROUP);
             for (group, ((words, out), norms)) in groups.zip(out).zip(norms).enumerate() {
                 let dots = dot_products::<WIDTH, FUSED>(task.panel, first, words);
-                let mut total = [0.0f32; WIDTH];
-                for (w, (&word2, out)) in norms.iter().zip(out.chunks_exact_mut(LANES)).enumerate()
-                {
-                    let mut distance2 = [0.0f32; WIDTH];
-                    let mut is_cancelled = false;
+                let rows = || norms.iter().zip(&dots).enumerate();
+                let mut is_cancelled = false;
+                for (w, (&word2, dots)) in rows() {
+                    let out = &mut out[w * LANES + first..][..WIDTH];
                     for lane in 0..WIDTH {
                         let both = norm2[lane] + word2;
-                        distance2[lane] = both - 2.0 * dots[w][lane];
-                        is_cancelled |= distance2[lane] < CANCELLED * both;
+                        out[lane] = both - 2.0 * dots[lane];
+                        is_cancelled |= out[lane] < CANCELLED * both;
                     }
-                    if is_cancelled {
-                        let word = group * GROUP + w;
+                }
+                if is_cancelled {
+                    for (w, (&word2, _)) in rows() {
+                        let out = &mut out[w * LANES + first..][..WIDTH];
                         for lane in 0..WIDTH {
-                            if distance2[lane] < CANCELLED * (norm2[lane] + word2) {
-                                distance2[lane] = (task.exact2)(first + lane, word) as f32;
+                            if out[lane] < CANCELLED * (norm2[lane] + word2) {
+                                let word = group * GROUP + w;
+                                out[lane] = (task.exact2)(first + lane, word) as f32;
                             }
                         }
                     }
-                    for lane in 0..WIDTH {
-                        let distance = match ROOT {
-                            true => distance2[lane].sqrt(),
-                            false => distance2[lane],
-                        };
-                        total[lane] += distance;
-                        out[first + lane] = distance;
-                    }
                 }
-                for lane in 0..WIDTH {
-                    sums[first + lane] += f64::from(total[lane]);
+                if ROOT {
+                    let total = take_roots::<WIDTH>(out, first, norms.len());
+                    for lane in 0..WIDTH {
+                        sums[first + lane] += f64::from(total[lane]);
+                    }
                 }
             }
         }
         sums
     }
+}
+
+/// Takes the square roots of lanes `first..first + WIDTH` of `n` rows; their sums over the rows. A loop of its own, from
+/// memory: within the one above the compiler cuts the lanes to pieces.
+#[inline(always)]
+fn take_roots<const WIDTH: usize>(rows: &mut [f32], first: usize, n: usize) -> [f32; WIDTH] {
+    let mut total = [0.0f32; WIDTH];
+    for row in rows.as_chunks_mut::<LANES>().0.iter_mut().take(n) {
+        for (total, distance) in total.iter_mut().zip(&mut row[first..first + WIDTH]) {
+            *distance = distance.sqrt();
+            *total += *distance;
+        }
+    }
+    total
 }
