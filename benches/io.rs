@@ -20,7 +20,7 @@ use arrow::array::{ArrayRef, BinaryArray, Int64Array, StructArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use bovw::error::Place;
-use bovw::job::{Input, Io, MaxBad, OnBadImage};
+use bovw::job::{Color, Input, Io, MaxBad, OnBadImage};
 use bovw::kernel::image::Pixels;
 use bovw::kernel::rng::{Purpose, Stream};
 use bovw::shard::features::{FeaturesWriter, Layout, Rows};
@@ -179,6 +179,8 @@ fn open(path: &Path) -> InputSet {
         label: None,
         keep: Vec::new(),
         shape: None,
+        color: Color::Grey,
+        resize: None,
         max_pixels: 1 << 28,
         on_bad_image: OnBadImage::Fail,
         max_bad: MaxBad::Any,

@@ -41,7 +41,7 @@ const MAY_BE_UNSAFE: [&str; 9] = [
 ];
 
 /// Packages, and the modules (or files) that may name them.
-const PACKAGES: [(&str, &[&str]); 18] = [
+const PACKAGES: [(&str, &[&str]); 19] = [
     ("libc", &["shard/map/"]),
     ("memmap2", &["shard/map", "shard/spill.rs"]),
     ("parquet", &["shard/", "import/", "cli/inspect.rs"]),

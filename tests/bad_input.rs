@@ -606,6 +606,48 @@ fn pixels_that_are_no_numbers_make_a_bad_image() {
 }
 
 #[test]
+fn colour_after_a_grey_first_image_is_a_bad_image_where_the_first_decides() {
+    let mut column = pngs(&pictures(12, 8, 8));
+    let color = image::RgbImage::from_fn(8, 8, |x, y| image::Rgb([x as u8, y as u8, 200]));
+    column[7] = Some(common::encoded(color, image::ImageFormat::Png));
+    let scene = Scene::with(&Shard::new().column("image", image_structs(column)));
+    assert_snapshot!(refused(&scene, 1, &["input.color = 'auto'"]), @r#"
+    error: DIR/data/a.parquet, column "image", row group 0, row 7: bad image: the image is in colour, and the job's are grey, as its first one is; set input.color = "grey" or "rgb"
+      help: input.on_bad_image = "zero" keeps such rows with a zero vector, "drop" leaves them out
+    "#);
+    fs::remove_dir_all(scene.path("out")).unwrap();
+    scene.run(&["input.color = 'grey'"]).ok();
+}
+
+#[test]
+fn a_colour_that_nothing_decides_is_asked_for() {
+    let bad = vec![Some(b"words".to_vec()); 12];
+    let scene = Scene::with(&Shard::new().column("image", image_structs(bad)));
+    let sets = ["input.color = 'auto'", "input.on_bad_image = 'zero'"];
+    assert_snapshot!(refused(&scene, 2, &sets), @r#"
+    error: input.color: "auto" goes by the first good image, and none of the first rows holds one: not an image of a known format
+      help: set it to "grey" or "rgb", or put a shard with good images first
+    "#);
+}
+
+#[test]
+fn a_size_that_holds_no_patch_and_a_colour_of_no_name_are_refused() {
+    let scene = Scene::with(&good());
+    assert_snapshot!(refused(&scene, 2, &["input.resize = 0"]), @"
+    error: input.resize: 0 is not possible
+      help: give a whole number from 1 to 65535
+    ");
+    assert_snapshot!(refused(&scene, 2, &["input.resize = 2"]), @"
+    error: input.resize: images of at most 2 pixels a side are too small for a 3x3 patch
+      help: give at least 3, or make patches.size smaller
+    ");
+    assert_snapshot!(refused(&scene, 2, &["input.color = 'RGB'"]), @r#"
+    error: input.color: "RGB" is not known
+      help: did you mean "rgb"? It can be "grey", "rgb", "auto" or "grey-only"
+    "#);
+}
+
+#[test]
 fn one_bad_image_that_is_not_sampled_is_found_while_featurizing() {
     let scene = Scene::with(&with_bad(5, Some(b"words")));
     let said = failed(&scene, 1, &["sample.every = 4"]);
@@ -692,16 +734,39 @@ fn a_vocabulary_of_other_patches_is_refused() {
     let scene = scene_from();
     let path = scene.path("words.parquet");
     vocabulary::write(&path, &words(4, 3, 0.0), &serde_json::json!({})).unwrap();
-    assert_snapshot!(refused(&scene, 2, &[]), @r#"
+    assert_snapshot!(refused(&scene, 2, &[]), @"
     error: vocabulary.from: its words were learned with patches.size = [4, 3], the job has [3, 3]
-      help: set [patches] as in the vocabulary, or learn another one
-    "#);
+      help: set patches.size = [4, 3], or learn another one
+    ");
     vocabulary::write(&path, &words(3, 3, 0.0), &serde_json::json!({})).unwrap();
     assert_snapshot!(refused(&scene, 2, &["patches.normalize = 'none'"]), @r#"
     error: vocabulary.from: its words were learned with patches.normalize = "image", the job has "none"
-      help: set [patches] as in the vocabulary, or learn another one
+      help: set patches.normalize = "image", or learn another one
     "#);
     scene.run(&[]).ok();
+}
+
+#[test]
+fn a_vocabulary_of_another_colour_is_refused() {
+    let scene = scene_from();
+    let path = scene.path("words.parquet");
+    vocabulary::write(&path, &words(3, 3, 0.0), &serde_json::json!({})).unwrap();
+    assert_snapshot!(refused(&scene, 2, &["input.color = 'rgb'", "patches.size = [4, 3]"]), @r#"
+    error: vocabulary.from: its words were learned with patches.size = [3, 3], the job has [4, 3]; and with input.color = "grey", the job has "rgb"
+      help: set patches.size = [3, 3] and set input.color = "grey", or learn another one
+    "#);
+    let mut colored = words(3, 9, 0.0);
+    colored.preparation.patch = PatchShape {
+        height: 3,
+        width: 3,
+        channels: 3,
+    };
+    vocabulary::write(&path, &colored, &serde_json::json!({})).unwrap();
+    assert_snapshot!(refused(&scene, 2, &["input.color = 'auto'"]), @r#"
+    error: vocabulary.from: its words were learned with input.color = "rgb", the job has "grey"
+      help: set input.color = "rgb", or learn another one
+    "#);
+    scene.run(&["input.color = 'rgb'"]).ok();
 }
 
 #[test]

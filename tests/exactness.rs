@@ -33,8 +33,8 @@ fn run_job(config: &str, sets: &[String]) {
     run(&job, false, watch).expect("the job runs");
 }
 
-/// The first images of a shard in Hugging Face's layout, decoded by the image crate alone.
-fn images(path: &Path) -> Vec<(u32, u32, Vec<u8>)> {
+/// The images of a shard in Hugging Face's layout, decoded by the image crate alone to so many channels.
+fn images(path: &Path, column: &str, channels: u32) -> Vec<(u32, u32, Vec<u8>)> {
     let file = File::open(path).expect("a shard");
     let reader = ParquetRecordBatchReaderBuilder::try_new(file)
         .expect("Parquet")
@@ -43,16 +43,18 @@ fn images(path: &Path) -> Vec<(u32, u32, Vec<u8>)> {
     let mut images = Vec::new();
     for batch in reader {
         let batch = batch.expect("a batch");
-        let column = batch.column_by_name("image").expect("images").as_struct();
+        let column = batch.column_by_name(column).expect("images").as_struct();
         let bytes = column
             .column_by_name("bytes")
             .expect("bytes")
             .as_binary::<i32>();
         for value in bytes.iter() {
-            let image = image::load_from_memory(value.expect("not null"))
-                .expect("an image")
-                .to_luma8();
-            images.push((image.height(), image.width(), image.into_raw()));
+            let image = image::load_from_memory(value.expect("not null")).expect("an image");
+            let pixels = match channels {
+                1 => image.to_luma8().into_raw(),
+                _ => image.to_rgb8().into_raw(),
+            };
+            images.push((image.height(), image.width(), pixels));
         }
     }
     images
@@ -104,7 +106,7 @@ fn brute_force(
     let (labels, _) = naive::nearest(
         &words.centroids,
         preparation.patch,
-        *width,
+        *width * preparation.patch.channels,
         scaling,
         pixels,
         &offsets,
@@ -115,13 +117,13 @@ fn brute_force(
     counts
 }
 
-fn check(dir: &Path, shards: &[PathBuf], stride: u32, n_images: usize) {
+fn check(dir: &Path, shards: &[PathBuf], column: &str, stride: u32, n_images: usize) {
     let (words, _) = vocabulary::read(&dir.join("vocabulary.parquet")).expect("a vocabulary");
     let mut n_checked = 0;
     for shard in shards {
         let name = shard.file_name().expect("a name");
         let rows = features(&dir.join("features").join(name));
-        let images = images(shard);
+        let images = images(shard, column, words.preparation.patch.channels);
         assert_eq!(rows.len(), images.len());
         for ((vector, n_patches), image) in rows.iter().zip(&images).take(n_images - n_checked) {
             assert_eq!(
@@ -147,7 +149,7 @@ fn all_counts_of_the_digits_equal_float64_brute_force() {
     let shards: Vec<PathBuf> = (0..4)
         .map(|i| repository().join(format!("data/digits/digits-{i:05}-of-00004.parquet")))
         .collect();
-    check(dir.path(), &shards, 1, 1797);
+    check(dir.path(), &shards, "image", 1, 1797);
 }
 
 #[test]
@@ -163,8 +165,39 @@ fn counts_of_2000_mnist_images_equal_float64_brute_force_and_sum_to_529() {
         "vocabulary.n_init=1".to_owned(),
     ];
     run_job("configs/mnist.toml", &sets);
-    check(dir.path(), std::slice::from_ref(&shard), 1, N_IMAGES);
+    check(
+        dir.path(),
+        std::slice::from_ref(&shard),
+        "image",
+        1,
+        N_IMAGES,
+    );
     let rows = features(&dir.path().join("features/test-00000-of-00001.parquet"));
     assert_eq!(rows.len(), 10_000);
     assert!(rows.iter().all(|(_, n_patches)| *n_patches == 529));
+}
+
+#[test]
+fn colour_counts_of_300_cifar_images_equal_float64_brute_force() {
+    let shard = repository().join("../shared/data/cifar10/test-00000-of-00001.parquet");
+    if !shard.exists() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a folder");
+    let sets = [
+        format!("output.dir={:?}", dir.path().display().to_string()),
+        format!("input.files=[{:?}]", shard.display().to_string()),
+        "input.image=img".to_owned(),
+        "input.color=rgb".to_owned(),
+        "vocabulary.n_init=1".to_owned(),
+        "sample.every=20".to_owned(),
+    ];
+    run_job("configs/mnist.toml", &sets);
+    let (words, header) = vocabulary::read(&dir.path().join("vocabulary.parquet")).expect("words");
+    assert_eq!((header.color.as_str(), words.d()), ("rgb", 6 * 6 * 3));
+    let shards = std::slice::from_ref(&shard);
+    check(dir.path(), shards, "img", 1, 300);
+    let rows = features(&dir.path().join("features/test-00000-of-00001.parquet"));
+    assert_eq!(rows.len(), 10_000);
+    assert!(rows.iter().all(|(_, n_patches)| *n_patches == 27 * 27));
 }

@@ -378,20 +378,42 @@ fn colour_becomes_pillows_luma() {
 }
 
 #[test]
-fn alpha_is_ignored() {
+fn what_is_transparent_is_seen_on_white() {
+    // Opaque in all but a few pixels, in which nothing is seen.
+    let is_clear = |x: u32, y: u32| (x + y).is_multiple_of(5);
+    let alpha = |x, y| if is_clear(x, y) { 0 } else { 255 };
+    let on_white = |picture: GrayImage| {
+        GrayImage::from_fn(10, 6, |x, y| match is_clear(x, y) {
+            true => image::Luma([255]),
+            false => *picture.get_pixel(x, y),
+        })
+    };
     let rgba = colours().into_iter().map(|picture| {
         ImageBuffer::from_fn(10, 6, |x, y| {
             let [r, g, b] = picture.get_pixel(x, y).0;
-            Rgba([r, g, b, (x * 20) as u8])
+            Rgba([r, g, b, alpha(x, y)])
         })
     });
-    assert_eq!(features(&png_column(rgba), &[]), features_of(&luma()));
+    let expected: Vec<GrayImage> = luma().into_iter().map(on_white).collect();
+    assert_eq!(features(&png_column(rgba), &[]), features_of(&expected));
     let grey_alpha = wide().into_iter().map(|picture| {
         ImageBuffer::from_fn(10, 6, |x, y| {
-            LumaA([picture.get_pixel(x, y).0[0], (y * 40) as u8])
+            LumaA([picture.get_pixel(x, y).0[0], alpha(x, y)])
         })
     });
-    assert_wide(&png_column(grey_alpha));
+    let expected: Vec<GrayImage> = wide().into_iter().map(on_white).collect();
+    assert_eq!(
+        features(&png_column(grey_alpha), &[]),
+        features_of(&expected)
+    );
+}
+
+#[test]
+fn opaque_pictures_are_what_they_are_without_alpha() {
+    let rgba = colours()
+        .into_iter()
+        .map(|picture| DynamicImage::ImageRgb8(picture).into_rgba8());
+    assert_eq!(features(&png_column(rgba), &[]), features_of(&luma()));
 }
 
 #[test]

@@ -8,13 +8,14 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use bovw::job::{Job, Overrides};
+use bovw::kernel::grid::PatchShape;
 use bovw::passes::progress::{Progress, Watch};
 use bovw::passes::run::run;
 use bovw::{report, stages};
 use counting::peak_bytes;
 
 /// Runs the digits with some keys set; the heap that drawing them again takes, and what was planned for it.
-fn drawn(sets: &[&str], k: usize, d: usize) -> (u64, u64) {
+fn drawn(sets: &[&str], k: usize, patch: PatchShape) -> (u64, u64) {
     let dir = tempfile::tempdir().expect("a folder");
     let mut sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
     sets.push(format!("output.dir={:?}", dir.path().display().to_string()));
@@ -29,19 +30,21 @@ fn drawn(sets: &[&str], k: usize, d: usize) -> (u64, u64) {
     let peak = peak_bytes(|| {
         report::draw(dir.path()).expect("drawn");
     });
-    let planned = report::heap_bytes(k, d) + stages::examples::heap_bytes(d);
+    let planned = report::heap_bytes(k, patch.len()) + stages::examples::heap_bytes(patch);
     (peak, planned)
 }
 
 #[test]
 fn a_report_takes_no_more_memory_than_was_planned() {
     let quick = "vocabulary.max_iter=2";
-    for (sets, k, d) in [
-        (&[quick][..], 32, 9),
+    for (sets, k, side, channels) in [
+        (&[quick][..], 32, 3, 1),
+        (&[quick, "input.color='rgb'"], 32, 3, 3),
         (
             &[quick, "vocabulary.k=4000", "vocabulary.n_init=1"],
             4000,
-            9,
+            3,
+            1,
         ),
         (
             &[
@@ -51,10 +54,16 @@ fn a_report_takes_no_more_memory_than_was_planned() {
                 "vocabulary.k=64",
             ],
             64,
-            64,
+            8,
+            1,
         ),
     ] {
-        let (peak, planned) = drawn(sets, k, d);
+        let patch = PatchShape {
+            height: side,
+            width: side,
+            channels,
+        };
+        let (peak, planned) = drawn(sets, k, patch);
         assert!(peak <= planned, "{sets:?}: {peak} bytes of {planned}");
     }
 }

@@ -13,9 +13,8 @@ use std::time::{Duration, SystemTime};
 use arrow::array::BinaryArray;
 use bovw::error::{Error, Result};
 use bovw::import::{self, Target};
-use bovw::job::{Io, Job, JobFile, OnBadImage, VocabularySource, resolved};
+use bovw::job::{Color, Io, Job, JobFile, OnBadImage, VocabularySource, resolved};
 use bovw::kernel::grid::PatchShape;
-use bovw::kernel::image::Pixels;
 use bovw::kernel::normalize::Normalize;
 use bovw::kernel::vocabulary::{Preparation, Vocabulary};
 use bovw::passes::checkpoint::Keeper;
@@ -26,6 +25,7 @@ use bovw::passes::{evaluate, featurize as features_pass, learn, report, run};
 use bovw::shard::columns::BinaryRows;
 use bovw::shard::images::ImageRows;
 use bovw::shard::manifest::{FeaturesFile, MANIFEST_FILE, STATE_FILE};
+use bovw::shard::pixels::Reading;
 use bovw::shard::read::{Shard, Wanted};
 use bovw::shard::{centroids, detect, examples, timeline, vectors, vocabulary};
 use bovw::stages::rows::{RowsParams, RowsSource};
@@ -143,7 +143,7 @@ fn look_at(path: &Path, io: Io) -> Result<Vec<String>> {
     }
     let mut image = detect::image_column(&shard, None, None)?;
     // As the job has it: in a run, larger images wait for a permit that they do not get.
-    image.max_pixels = MAX_PIXELS;
+    image.reading.max_pixels = MAX_PIXELS;
     detect::label_column(&shard, None, &image)?;
     for row in [0, shard.n_rows() / 2, shard.n_rows()] {
         let wanted: Vec<Wanted> = image.wanted();
@@ -222,20 +222,32 @@ const MAX_PIXELS: u64 = 1 << 18;
 /// An image as a value of a binary column. What its header promises of memory and size must hold.
 pub fn image(_: &Path, bytes: &[u8]) {
     let column = BinaryArray::from_vec(vec![bytes]);
-    let rows = ImageRows::Encoded(BinaryRows::Small(&column), MAX_PIXELS);
-    let promised = rows.size(0);
-    let Ok(image) = rows.get(0) else { return };
-    let n_pixels = u64::from(image.height) * u64::from(image.width);
-    let (len, grey_bytes) = match &image.pixels {
-        Pixels::U8(values) => (values.len() as u64, values.len() as u64),
-        Pixels::F32(values) => (values.len() as u64, 4 * values.len() as u64),
-    };
-    assert_eq!(len, n_pixels);
-    assert!(
-        n_pixels <= MAX_PIXELS && n_pixels == promised.n_pixels,
-        "{promised:?}"
-    );
-    assert!(grey_bytes <= promised.grey_bytes, "{promised:?}");
+    for (color, resize) in [
+        (Color::Grey, None),
+        (Color::Rgb, Some(40)),
+        (Color::GreyOnly, Some(1)),
+        (Color::Auto, None),
+    ] {
+        let reading = Reading {
+            max_pixels: MAX_PIXELS,
+            color,
+            resize,
+        };
+        let rows = ImageRows::encoded(BinaryRows::Small(&column), reading);
+        let promised = rows.size(0);
+        let Ok(image) = rows.get(0) else { continue };
+        let n_pixels = u64::from(image.height) * u64::from(image.width);
+        let pixels = image.pixels.as_ref();
+        assert_eq!(pixels.len() as u64, n_pixels * u64::from(image.channels));
+        assert!(
+            n_pixels <= MAX_PIXELS && n_pixels == promised.n_pixels,
+            "{promised:?}"
+        );
+        assert!(
+            pixels.size_bytes() as u64 <= promised.image_bytes,
+            "{promised:?}"
+        );
+    }
 }
 
 /// Images that a fuzzed import makes at most; then it is stopped.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use bovw::job::Io;
+use bovw::job::{Color, Io};
 use bovw::shard::detect;
 use bovw::shard::images::ImageRows;
 use bovw::shard::read::Shard;
@@ -85,7 +85,9 @@ fn look_at_shard(shard: &Shard) -> Result<Findings> {
             rows.push(row("images", format!("{error}")));
             json["image"] = Value::Null;
         }
-        Ok(image) => {
+        Ok(mut image) => {
+            // As it is stored, whatever a job makes of it.
+            image.reading.color = Color::Auto;
             rows.push(row(
                 "images",
                 format!("column \"{}\": {}", image.name(), image.reason),
@@ -163,11 +165,14 @@ fn image_sizes(shard: &Shard, image: &detect::ImageColumn) -> Result<String> {
     let (_, batch) = batch?;
     let rows = ImageRows::new(&batch, image, &shard.path().into())?;
     let mut sizes: Vec<(u32, u32)> = Vec::new();
-    let mut first_bad = None;
+    let (mut n_color, mut first_bad) = (0, None);
     let mut n_bad = 0;
     for index in 0..batch.num_rows() {
         match rows.get(index) {
-            Ok(image) => sizes.push((image.height, image.width)),
+            Ok(image) => {
+                n_color += usize::from(image.channels > 1);
+                sizes.push((image.height, image.width));
+            }
             Err(reason) => {
                 n_bad += 1;
                 first_bad.get_or_insert((index, reason));
@@ -194,6 +199,13 @@ fn image_sizes(shard: &Shard, image: &detect::ImageColumn) -> Result<String> {
         ),
         _ => format!("first {} rows: no good image", batch.num_rows()),
     };
+    if !sizes.is_empty() {
+        text.push_str(&match n_color {
+            0 => ", grey".to_owned(),
+            n if n == sizes.len() => ", in colour".to_owned(),
+            n => format!(", {n} of them in colour, the others grey"),
+        });
+    }
     if let Some((index, reason)) = first_bad {
         text.push_str(&format!(
             "; {n_bad} bad, the first in row {index}: {reason}"

@@ -1,7 +1,7 @@
 //! `bovw plan`: what a job will do and need, before it does anything.
 
 use bovw::Result;
-use bovw::job::{ClusterOf, Clustering, Job, VocabularySource, resolved};
+use bovw::job::{ClusterOf, Clustering, Color, Job, VocabularySource, resolved};
 use bovw::kernel::encode::Encoding;
 use bovw::passes::cluster_plan::ClusterPlan;
 use bovw::passes::plan::Plan;
@@ -107,15 +107,31 @@ fn input_rows(plan: &Plan) -> Vec<(String, String)> {
                 None => "none".to_owned(),
             },
         ),
-        row(
-            "colour",
-            "grey; colour is turned to luma (BT.601), alpha is ignored",
-        ),
+        row("colour", color_text(plan.job.input.color)),
     ];
+    if let Some(side) = plan.job.input.resize {
+        rows.push(row(
+            "resize",
+            format!("images of more than {side} pixels a side are made smaller"),
+        ));
+    }
     if let Some((height, width)) = plan.first_image {
         rows.push(row("first image", format!("{height}x{width} pixels")));
     }
     rows
+}
+
+fn color_text(color: Color) -> &'static str {
+    match color {
+        Color::Grey => {
+            "grey; colour is turned to luma (BT.601), what is transparent is seen on white"
+        }
+        Color::GreyOnly => {
+            "grey, as the first image; one in colour is a bad image, what is transparent is seen on white"
+        }
+        Color::Rgb => "red, green and blue; what is transparent is seen on white",
+        Color::Auto => "as the first image",
+    }
 }
 
 fn learn_rows(plan: &Plan) -> Vec<(String, String)> {
@@ -239,7 +255,12 @@ fn cluster_rows(plan: &Plan, clusters: &ClusterPlan) -> Vec<(String, String)> {
         let n_bytes = plan.input.n_rows() * (shape.len() * size_of::<f32>()) as u64;
         let (what, size) = match of {
             ClusterOf::Pixels => (
-                format!("{shape} pixels each, as they are stored"),
+                format!(
+                    "{}x{} pixels{} each, as they are stored",
+                    shape.height,
+                    shape.width,
+                    if shape.channels > 1 { " in colour" } else { "" }
+                ),
                 format!("{} to {}", bytes(n_bytes / 4), bytes(n_bytes)),
             ),
             ClusterOf::Features => (format!("{} values each", shape.len()), bytes(n_bytes)),

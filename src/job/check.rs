@@ -17,7 +17,7 @@ use super::nearest::quoted_list;
 use super::paths::{join_pattern, refuse_output_among_inputs};
 use super::value::{MAX_WHOLE, choose, in_range, not_empty, whole};
 use super::{
-    DEFAULT_MAX_PIXELS, Input, Io, Job, MaxBad, OnBadImage, Output, PerImage, RawShape, Run,
+    Color, DEFAULT_MAX_PIXELS, Input, Io, Job, MaxBad, OnBadImage, Output, PerImage, RawShape, Run,
     Sampling, VocabularySource,
 };
 use crate::container::MemoryLimit;
@@ -60,6 +60,8 @@ const MAX_RAW_VALUES: u64 = i32::MAX as u64;
 const MAX_THREADS: u64 = 256;
 /// Largest `input.max_pixels`: offsets of patches are 32-bit numbers.
 const MAX_MAX_PIXELS: u64 = 1 << 31;
+/// The same where a pixel may have three values.
+const MAX_COLOR_PIXELS: u64 = 1 << 30;
 
 /// What is said apart from the job. The command line's are laid over the job's keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -94,7 +96,9 @@ impl Job {
     ) -> Result<Job> {
         let features = check_features(&file.features)?;
         let input = check_input(file.input, base_dir)?;
-        let (preparation, stride) = check_patches(&file.patches)?;
+        let (mut preparation, stride) = check_patches(&file.patches)?;
+        preparation.patch.channels = input.color.channels();
+        check_resize_holds(input.resize, preparation.patch)?;
         let sample = check_sample(&file.sample)?;
         let run = check_run(&file.run, container)?;
         let vocabulary = check_vocabulary(file.vocabulary, &sample, run.seed, base_dir)?;
@@ -141,14 +145,32 @@ fn check_input(table: InputTable, base_dir: &Path) -> Result<Input> {
             &[],
         )?,
     };
+    let color = match table.color.as_deref() {
+        None => Color::Grey,
+        Some(name) => choose(
+            "input.color",
+            name,
+            &Color::ALL.map(|color| (color.name(), color)),
+            &[],
+        )?,
+    };
+    let max_max_pixels = match color {
+        Color::Grey | Color::GreyOnly => MAX_MAX_PIXELS,
+        Color::Rgb | Color::Auto => MAX_COLOR_PIXELS,
+    };
     Ok(Input {
         files: check_files(&table.files.unwrap_or_default(), base_dir)?,
         image: not_empty("input.image", table.image)?,
         label: not_empty("input.label", table.label)?,
         keep: check_keep(table.keep.unwrap_or_default())?,
         shape: table.shape.as_deref().map(check_shape).transpose()?,
+        color,
+        resize: match table.resize {
+            Some(n) => Some(in_range("input.resize", n, 1, MAX_IMAGE_SIDE)? as u32),
+            None => None,
+        },
         max_pixels: match table.max_pixels {
-            Some(n) => in_range("input.max_pixels", n, 1, MAX_MAX_PIXELS)?,
+            Some(n) => in_range("input.max_pixels", n, 1, max_max_pixels)?,
             None => DEFAULT_MAX_PIXELS,
         },
         on_bad_image,
@@ -362,6 +384,24 @@ fn check_patch_size(size: Option<&[i64]>) -> Result<PatchShape> {
         width: in_range(KEY, width, 1, MAX_PATCH_SIDE)? as u32,
         channels: 1,
     })
+}
+
+/// A patch must fit into an image that was made smaller.
+fn check_resize_holds(resize: Option<u32>, patch: PatchShape) -> Result<()> {
+    match resize {
+        Some(side) if side < patch.height.max(patch.width) => Err(Error::setting(
+            "input.resize",
+            format!(
+                "images of at most {side} pixels a side are too small for a {}x{} patch",
+                patch.height, patch.width
+            ),
+            format!(
+                "give at least {}, or make patches.size smaller",
+                patch.height.max(patch.width)
+            ),
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn check_sample(table: &SampleTable) -> Result<Sampling> {

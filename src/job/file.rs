@@ -58,6 +58,10 @@ table! {
         keep: Vec<String>,
         /// `[height, width]` or `[height, width, channels]` of raw pixels.
         shape: Vec<i64>,
+        /// "grey", "rgb", "auto" or "grey-only".
+        color: String,
+        /// Longest side of an image at most: larger ones are made smaller.
+        resize: i64,
         /// Pixels of an encoded image at most.
         max_pixels: i64,
         /// "fail", "zero" or "drop".

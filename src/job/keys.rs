@@ -66,6 +66,8 @@ pub(super) const TABLES: [TableKeys; 8] = [
             ("label", Kind::Text),
             ("keep", Kind::Texts),
             ("shape", Kind::Shape),
+            ("color", Kind::Text),
+            ("resize", Kind::Whole),
             ("max_pixels", Kind::Whole),
             ("on_bad_image", Kind::Text),
             ("max_bad", Kind::Number),

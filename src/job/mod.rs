@@ -71,6 +71,10 @@ pub struct Input {
     pub keep: Vec<String>,
     /// Height, width and channels of raw pixels; `None`: from the file, or square.
     pub shape: Option<RawShape>,
+    /// What of an image's colour is looked at; after the plan never [`Color::Auto`].
+    pub color: Color,
+    /// An image whose longest side has more pixels is made smaller, so that it has so many; `None`: none is.
+    pub resize: Option<u32>,
     /// Pixels that an encoded image may have; one whose header says more is a bad image, and is not decoded.
     pub max_pixels: u64,
     /// What becomes of a bad image.
@@ -88,6 +92,42 @@ pub struct RawShape {
     pub width: u32,
     /// Values a pixel: 1 grey, 3 RGB, 4 RGBA; channels last.
     pub channels: u32,
+}
+
+/// What of an image's colour is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Color {
+    /// Grey: colour is turned to luma.
+    Grey,
+    /// Grey, and an image in colour is a bad image: what [`Color::Auto`] becomes where the first image is grey.
+    GreyOnly,
+    /// Red, green and blue; a grey image has the same value three times.
+    Rgb,
+    /// As the job's first good image is. The plan looks at it.
+    Auto,
+}
+
+impl Color {
+    /// All, in the order in which messages name them.
+    pub const ALL: [Color; 4] = [Color::Grey, Color::Rgb, Color::Auto, Color::GreyOnly];
+
+    /// The job file's word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Color::Grey => "grey",
+            Color::GreyOnly => "grey-only",
+            Color::Rgb => "rgb",
+            Color::Auto => "auto",
+        }
+    }
+
+    /// Values of a pixel; those of grey where it is not decided yet.
+    pub fn channels(self) -> u32 {
+        match self {
+            Color::Rgb => 3,
+            Color::Grey | Color::GreyOnly | Color::Auto => 1,
+        }
+    }
 }
 
 /// What becomes of a bad image.
@@ -159,7 +199,7 @@ pub struct Clusters {
 /// What of an image is clustered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ClusterOf {
-    /// Its grey pixels as they are stored; all images must have one size.
+    /// Its pixels as they are decoded; all images must have one size.
     Pixels,
     /// Its vector.
     Features,

@@ -147,6 +147,8 @@ fn input_table(input: &Input, base_dir: &Path) -> InputTable {
                 .map(i64::from)
                 .to_vec()
         }),
+        color: text(input.color.name()),
+        resize: input.resize.map(i64::from),
         max_pixels: Some(whole(input.max_pixels)),
         on_bad_image: text(match input.on_bad_image {
             OnBadImage::Fail => "fail",

@@ -378,7 +378,9 @@ impl Clusterer<'_> {
     /// What both files of a clustering say of themselves.
     fn provenance(&self, clustering: &Clustering, centroids: &Vocabulary) -> String {
         let patch = centroids.preparation.patch;
-        let size = (clustering.of == ClusterOf::Pixels).then_some([patch.height, patch.width]);
+        let mut size = vec![patch.height, patch.width];
+        size.extend((patch.channels > 1).then_some(patch.channels));
+        let size = (clustering.of == ClusterOf::Pixels).then_some(size);
         let mut clusters = resolved::clustering_keys(clustering);
         let found = [
             ("image", json!(size)),

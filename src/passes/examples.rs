@@ -72,6 +72,7 @@ fn image(plan: &Plan, row: u64) -> Result<Option<ImageExample>> {
         scaling,
         height: middle.height,
         width: middle.width,
+        channels: middle.channels,
         pixels: (0..pixels.len()).map(|at| pixels.get(at) as f32).collect(),
     }))
 }

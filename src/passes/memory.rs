@@ -140,7 +140,7 @@ impl MemoryPlan {
             cluster_group_bytes: clusters.group_bytes,
             cluster_kmeans_bytes: clusters.kmeans_bytes,
             cluster_label_bytes: clusters.label_bytes,
-            report_bytes: report::heap_bytes(k, patch.len()) + examples::heap_bytes(patch.len()),
+            report_bytes: report::heap_bytes(k, patch.len()) + examples::heap_bytes(patch),
         };
         let needed = plan
             .learn_bytes()

@@ -2,13 +2,14 @@
 
 use crate::error::{Error, Result};
 use crate::flow::Limits;
-use crate::job::{Job, PerImage, VocabularySource};
+use crate::job::{Color, Job, PerImage, VocabularySource};
 use crate::kernel::grid::Grid;
+use crate::kernel::image::Image;
 use crate::kernel::nearest::Simd;
 use crate::kernel::normalize::Normalize;
 use crate::kernel::vocabulary::{Preparation, Vocabulary};
 use crate::kernel::whiten::MAX_D;
-use crate::shard::images::ImageRows;
+use crate::shard::images::{ImageRows, Reason};
 use crate::shard::input::InputSet;
 use crate::shard::read::Shard;
 use crate::shard::vocabulary;
@@ -30,7 +31,7 @@ const PROBE_BYTES: u64 = 1 << 20;
 /// A job, its inputs, and what follows from both.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The job.
+    /// The job; its colour is decided.
     pub job: Job,
     /// Its inputs, opened.
     pub input: InputSet,
@@ -59,8 +60,12 @@ impl Plan {
     /// Inputs that are missing, damaged or do not fit together; a vocabulary whose patches were prepared otherwise; too
     /// little memory.
     pub fn new(job: &Job) -> Result<Plan> {
-        let input = InputSet::open(&job.input, job.run.io, job.run.memory_bytes)?;
+        let mut input = InputSet::open(&job.input, job.run.io, job.run.memory_bytes)?;
         run_dir::check_apart(job, &input)?;
+        let first_image = first_image(&input, job)?;
+        let job = &decided(job, &first_image)?;
+        input.image.reading.color = job.input.color;
+        let first_image = first_image.ok().map(|image| (image.height, image.width));
         let (k, vocabulary) = match &job.vocabulary {
             VocabularySource::Learn(params) => (params.k, None),
             VocabularySource::From(path) => {
@@ -85,7 +90,6 @@ impl Plan {
             },
             budget_bytes: 0,
         };
-        let first_image = first_image(&input, job)?;
         let n_values = check_features(job, k, vocabulary.as_ref())?;
         let clusters = ClusterPlan::new(job, &input, n_values)?;
         let writer_bytes = input.shards.iter().map(|shard| {
@@ -158,25 +162,34 @@ pub fn has_status(job: &Job) -> bool {
 
 fn check_preparation(job: &Job, vocabulary: &Vocabulary) -> Result<()> {
     let (ours, theirs) = (job.preparation, vocabulary.preparation);
-    if ours == theirs {
+    let pairs = keys(&theirs).into_iter().zip(keys(&ours));
+    let other: Vec<_> = pairs.filter(|(theirs, ours)| theirs != ours).collect();
+    if other.is_empty() {
         return Ok(());
     }
-    let differing = keys(&theirs).into_iter().zip(keys(&ours));
-    let differing = differing
-        .filter(|(theirs, ours)| theirs != ours)
-        .map(|((key, theirs), (_, ours))| format!("{key} = {theirs}, the job has {ours}"));
+    let differences: Vec<String> = other
+        .iter()
+        .map(|((key, theirs), (_, ours))| format!("{key} = {theirs}, the job has {ours}"))
+        .collect();
+    let settings = other
+        .iter()
+        .map(|((key, theirs), _)| match theirs.as_str() {
+            "none" => format!("leave {key} out"),
+            theirs => format!("set {key} = {theirs}"),
+        });
+    let settings: Vec<String> = settings.collect();
     Err(Error::setting(
         "vocabulary.from",
         format!(
             "its words were learned with {}",
-            differing.collect::<Vec<String>>().join("; ")
+            differences.join("; and with ")
         ),
-        "set [patches] as in the vocabulary, or learn another one",
+        format!("{}, or learn another one", settings.join(" and ")),
     ))
 }
 
 /// How patches are prepared, key by key of the job file.
-fn keys(preparation: &Preparation) -> [(&'static str, String); 5] {
+fn keys(preparation: &Preparation) -> [(&'static str, String); 6] {
     let patch = preparation.patch;
     let number = |value: Option<f64>| value.map_or("none".to_owned(), |value| format!("{value:?}"));
     let epsilon = match preparation.normalize {
@@ -199,6 +212,10 @@ fn keys(preparation: &Preparation) -> [(&'static str, String); 5] {
         ("patches.epsilon", number(epsilon)),
         ("patches.whiten", format!("{whiten:?}")),
         ("patches.whiten_epsilon", number(preparation.whiten)),
+        (
+            "input.color",
+            format!("{:?}", vocabulary::color_name(patch.channels)),
+        ),
     ]
 }
 
@@ -233,21 +250,52 @@ fn check_features(job: &Job, k: usize, vocabulary: Option<&Vocabulary>) -> Resul
     Ok(n_values)
 }
 
-/// Size of the first good image among the first rows.
-fn first_image(input: &InputSet, job: &Job) -> Result<Option<(u32, u32)>> {
+/// The first good image among the first rows, or why there is none.
+fn first_image(input: &InputSet, job: &Job) -> Result<Result<Image, Reason>> {
     let shard =
         Shard::open(&input.shards[0].path, job.run.io)?.with_max_page_bytes(job.run.memory_bytes);
     let wanted = input.wanted_image();
     let rows = shard.rows_within(0, &wanted, PROBE_BYTES, PROBE_ROWS);
     let mut reader = shard.read_row_group(0, &wanted, rows)?;
+    let none = || "there are no rows".to_owned();
     let Some(batch) = reader.next_batch() else {
-        return Ok(None);
+        return Ok(Err(none()));
     };
     let (_, batch) = batch?;
     let rows = ImageRows::new(&batch, &input.image, &shard.path().into())?;
-    // One that the ceiling has no room for is refused when it is read.
-    Ok((0..batch.num_rows())
-        .filter(|&row| rows.size(row).decode_bytes <= job.run.memory_bytes)
-        .find_map(|row| rows.get(row).ok())
-        .map(|image| (image.height, image.width)))
+    let mut first_reason = None;
+    for row in 0..batch.num_rows() {
+        // One that the ceiling has no room for is refused when it is read.
+        let image = match rows.size(row).decode_bytes <= job.run.memory_bytes {
+            true => rows.get(row),
+            false => Err("it is too large for run.memory".to_owned()),
+        };
+        match image {
+            Ok(image) => return Ok(Ok(image)),
+            Err(reason) => first_reason = first_reason.or(Some(reason)),
+        }
+    }
+    Ok(Err(first_reason.unwrap_or_else(none)))
+}
+
+/// The job with the colour that its first image has, where it leaves that to it.
+fn decided(job: &Job, first_image: &Result<Image, Reason>) -> Result<Job> {
+    let mut job = job.clone();
+    if job.input.color == Color::Auto {
+        let image = first_image.as_ref().map_err(|reason| {
+            Error::setting(
+                "input.color",
+                format!(
+                    "\"auto\" goes by the first good image, and none of the first rows holds one: {reason}"
+                ),
+                "set it to \"grey\" or \"rgb\", or put a shard with good images first",
+            )
+        })?;
+        job.input.color = match image.channels {
+            1 => Color::GreyOnly,
+            _ => Color::Rgb,
+        };
+        job.preparation.patch.channels = job.input.color.channels();
+    }
+    Ok(job)
 }

@@ -1,5 +1,7 @@
 //! Numbers as people read them. [`THIN`] sets thousands and units apart.
 
+use crate::kernel::grid::PatchShape;
+
 /// A narrow no-break space.
 pub const THIN: char = '\u{202f}';
 
@@ -61,6 +63,15 @@ pub(super) fn plural(n: u64, one: &str, many: &str) -> String {
 /// Height and width.
 pub(super) fn size(height: u32, width: u32) -> String {
     format!("{height}\u{202f}×\u{202f}{width}")
+}
+
+/// The same of a patch, and that its pixels have three values each.
+pub(super) fn patch_size(patch: PatchShape) -> String {
+    let size = size(patch.height, patch.width);
+    match patch.channels {
+        1 => size,
+        _ => format!("{size} RGB"),
+    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,13 @@
-//! Tiles: small grey pictures, as PNG. Values are scaled to 0..255 here and nowhere else.
+//! Tiles: small pictures, grey or in colour, as PNG. Values are scaled to 0..255 here and nowhere else: the channels of a
+//! pixel on one scale, so that grey stays grey.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
+
+use super::paint::Ink;
+use crate::kernel::grid::PatchShape;
 
 /// From the value that is black to the one that is white.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -12,14 +16,16 @@ pub(super) struct Range {
     high: f64,
 }
 
-/// A grey picture.
+/// A picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Tile {
     /// Rows of pixels.
     pub(super) height: usize,
     /// Pixels in a row.
     pub(super) width: usize,
-    grey: Vec<u8>,
+    // Bytes of a pixel: 1 grey, 3 RGB.
+    channels: usize,
+    bytes: Vec<u8>,
 }
 
 /// A tile as the page shows it.
@@ -72,7 +78,7 @@ impl Range {
         }
     }
 
-    fn grey(self, value: f64) -> u8 {
+    fn byte(self, value: f64) -> u8 {
         let share = (value - self.low) / self.span();
         // A flat picture has no contrast to show: it is mid-grey. So is a pixel that is not known.
         if share.is_finite() {
@@ -84,13 +90,14 @@ impl Range {
 }
 
 impl Tile {
-    /// `height * width` values, row by row.
-    pub(super) fn new(values: &[f64], height: usize, width: usize, range: Range) -> Tile {
-        assert_eq!(values.len(), height * width);
+    /// The values of a picture of this shape.
+    pub(super) fn new(values: &[f64], shape: PatchShape, range: Range) -> Tile {
+        assert_eq!(values.len(), shape.len());
         Tile {
-            height,
-            width,
-            grey: values.iter().map(|&value| range.grey(value)).collect(),
+            height: shape.height as usize,
+            width: shape.width as usize,
+            channels: shape.channels as usize,
+            bytes: values.iter().map(|&value| range.byte(value)).collect(),
         }
     }
 
@@ -101,22 +108,32 @@ impl Tile {
             return self;
         }
         let (height, width) = (self.height.div_ceil(factor), self.width.div_ceil(factor));
-        let mean = |row: usize, col: usize| {
+        let channels = self.channels;
+        let mean = |row: usize, col: usize, channel: usize| {
             let rows = row * factor..((row + 1) * factor).min(self.height);
             let cols = col * factor..((col + 1) * factor).min(self.width);
             let n = rows.len() * cols.len();
             let sum: usize = rows
                 .flat_map(|row| cols.clone().map(move |col| row * self.width + col))
-                .map(|at| usize::from(self.grey[at]))
+                .map(|at| usize::from(self.bytes[at * channels + channel]))
                 .sum();
             (sum / n) as u8
         };
+        let pixels = (0..height * width).map(|at| (at / width, at % width));
+        let bytes = pixels.flat_map(|(row, col)| (0..channels).map(move |c| (row, col, c)));
         Tile {
             height,
             width,
-            grey: (0..height * width)
-                .map(|at| mean(at / width, at % width))
-                .collect(),
+            channels,
+            bytes: bytes.map(|(row, col, c)| mean(row, col, c)).collect(),
+        }
+    }
+
+    /// What a picture of such tiles is drawn with.
+    pub(super) fn ink(shape: PatchShape) -> Ink {
+        match shape.channels {
+            1 => Ink::Grey,
+            _ => Ink::Color,
         }
     }
 
@@ -133,10 +150,13 @@ impl Tile {
     /// The tile as a `data:` address.
     pub(super) fn uri(&self) -> String {
         data_uri(&encode(
-            &self.grey,
+            &self.bytes,
             self.width,
             self.height,
-            ExtendedColorType::L8,
+            match self.channels {
+                1 => ExtendedColorType::L8,
+                _ => ExtendedColorType::Rgb8,
+            },
         ))
     }
 }
@@ -151,16 +171,19 @@ pub(super) fn mosaic(tiles: &[Tile], columns: usize, alt: impl Into<String>) -> 
     let rows = tiles.len().div_ceil(columns);
     let all_width = columns * (width + gap) - gap;
     let all_height = (rows * (height + gap)).saturating_sub(gap).max(1);
-    let mut pixels = vec![0; 2 * all_width * all_height];
+    // With alpha.
+    let channels = tiles.first().map_or(1, |tile| tile.channels);
+    let mut pixels = vec![0; (channels + 1) * all_width * all_height];
     for (index, tile) in tiles.iter().enumerate() {
         let (top, left) = (
             index / columns * (height + gap),
             index % columns * (width + gap),
         );
-        for (at, &grey) in tile.grey.iter().enumerate() {
+        for (at, bytes) in tile.bytes.chunks_exact(channels).enumerate() {
             let (row, col) = (top + at / width, left + at % width);
-            let pixel = 2 * (row * all_width + col);
-            (pixels[pixel], pixels[pixel + 1]) = (grey, 255);
+            let pixel = &mut pixels[(channels + 1) * (row * all_width + col)..][..=channels];
+            pixel[..channels].copy_from_slice(bytes);
+            pixel[channels] = 255;
         }
     }
     Picture {
@@ -168,7 +191,10 @@ pub(super) fn mosaic(tiles: &[Tile], columns: usize, alt: impl Into<String>) -> 
             &pixels,
             all_width,
             all_height,
-            ExtendedColorType::La8,
+            match channels {
+                1 => ExtendedColorType::La8,
+                _ => ExtendedColorType::Rgba8,
+            },
         )),
         alt: alt.into(),
         width: all_width,
@@ -208,8 +234,16 @@ mod tests {
         high: 255.0,
     };
 
+    fn shape(height: u32, width: u32, channels: u32) -> PatchShape {
+        PatchShape {
+            height,
+            width,
+            channels,
+        }
+    }
+
     fn grey(values: &[f64], range: Range) -> Vec<u8> {
-        Tile::new(values, 1, values.len(), range).grey
+        Tile::new(values, shape(1, values.len() as u32, 1), range).bytes
     }
 
     #[test]
@@ -254,7 +288,22 @@ mod tests {
     #[test]
     fn large_tiles_are_made_smaller() {
         let values: Vec<f64> = (0..300 * 100).map(|i| f64::from(i % 256)).collect();
-        let tile = Tile::new(&values, 300, 100, BYTES).at_most(64);
+        let tile = Tile::new(&values, shape(300, 100, 1), BYTES).at_most(64);
         assert_eq!((tile.height, tile.width), (60, 20));
+        let color = Tile::new(&values, shape(100, 100, 3), BYTES).at_most(50);
+        assert_eq!(
+            (color.height, color.width, color.bytes.len()),
+            (50, 50, 7500)
+        );
+    }
+
+    #[test]
+    fn a_mosaic_has_the_colours_of_its_tiles_and_transparent_gaps() {
+        let red = Tile::new(&[255.0, 0.0, 9.0], shape(1, 1, 3), BYTES);
+        let uri = mosaic(&[red.clone(), red], 2, "red").uri;
+        let png = STANDARD.decode(uri.trim_start_matches("data:image/png;base64,"));
+        let image = image::load_from_memory(&png.expect("base64")).expect("a PNG");
+        let pixels: Vec<[u8; 4]> = image.to_rgba8().pixels().map(|pixel| pixel.0).collect();
+        assert_eq!(pixels, [[255, 0, 9, 255], [0; 4], [255, 0, 9, 255]]);
     }
 }

@@ -8,9 +8,10 @@ use arrow::array::Array;
 use arrow::datatypes::{DataType, Field};
 
 use super::columns::{BinaryRows, is_number};
+use super::pixels::Reading;
 use super::read::{Shard, Wanted};
 use crate::error::{Error, Place, Result};
-use crate::job::{DEFAULT_MAX_PIXELS, RawShape};
+use crate::job::RawShape;
 
 /// Names that a label column may have, in order of preference.
 pub const LABEL_NAMES: [&str; 7] = [
@@ -41,8 +42,8 @@ pub struct ImageColumn {
     pub layout: Layout,
     /// Why it was taken, for people.
     pub reason: String,
-    /// The most pixels that an encoded image may have; more make it a bad image, before it is decoded.
-    pub max_pixels: u64,
+    /// What becomes of an image when it is read.
+    pub reading: Reading,
 }
 
 /// How a row holds an image.
@@ -326,7 +327,7 @@ impl Candidate {
                 columns: vec![field.name().clone()],
                 layout,
                 reason: reason.clone(),
-                max_pixels: DEFAULT_MAX_PIXELS,
+                reading: Reading::default(),
             },
             rank,
             reason,
@@ -564,7 +565,7 @@ fn pixel_columns(shard: &Shard, shape: Option<RawShape>) -> Result<Option<Candid
             columns,
             layout: Layout::PixelColumns { shape },
             reason: reason.clone(),
-            max_pixels: DEFAULT_MAX_PIXELS,
+            reading: Reading::default(),
         },
         rank: Rank::Pixels,
         reason,

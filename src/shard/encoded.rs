@@ -13,36 +13,42 @@ use image::{
 };
 
 use self::header::Header;
+use super::detect::Shape;
 use super::images::{ImageSize, Reason};
+use super::pixels::Reading;
 
 /// What a decoder may allocate beside pixels and metadata: buffers of a fixed size.
 const DECODER_BYTES: u64 = 1 << 16;
 
 /// What an encoded image takes; nothing for one that will be refused for its size.
-pub(super) fn size(bytes: &[u8], max_pixels: u64) -> Result<ImageSize, Reason> {
+pub(super) fn size(bytes: &[u8], reading: &Reading) -> Result<ImageSize, Reason> {
     let format = format(bytes)?;
     let header = match Header::of(bytes, format)? {
         Some(header) => header,
         None => Header::of_decoder(&decoder(bytes, format, 0)?, bytes),
     };
-    if header.n_pixels() > max_pixels {
+    if header.n_pixels() > reading.max_pixels {
         return Ok(ImageSize::default());
     }
-    let (channels, n_pixels) = (u64::from(header.channels), header.n_pixels());
-    let decoded_bytes = header.decoded_bytes();
-    // One byte a value stays one byte; deeper values become float32.
-    let grey_bytes = match header.value_bytes {
-        1 => n_pixels,
-        _ => size_of::<f32>() as u64 * n_pixels,
+    let shape = Shape {
+        height: header.height,
+        width: header.width,
+        channels: header.channels.into(),
+        channels_first: false,
     };
-    // The decoder's own working memory, or a turned copy, is at most another image.
-    let pixels = decoded_bytes
-        .saturating_mul(2)
-        .saturating_add(channels.saturating_mul(grey_bytes));
+    let decoded_bytes = header.decoded_bytes();
+    let value_bytes = u64::from(header.value_bytes);
+    // The decoder's own working memory, or a turned copy, is at most another image, and as much again as it has values in
+    // the form that pixels are kept in.
+    let kept_bytes = match value_bytes {
+        1 => decoded_bytes,
+        _ => decoded_bytes / value_bytes * size_of::<f32>() as u64,
+    };
+    let decode_bytes = decoded_bytes.saturating_mul(2).saturating_add(kept_bytes);
+    let size = reading.size(shape, value_bytes, decoded_bytes, decode_bytes);
     Ok(ImageSize {
-        decode_bytes: pixels.saturating_add(header.beside_bytes),
-        grey_bytes,
-        n_pixels,
+        decode_bytes: size.decode_bytes.saturating_add(header.beside_bytes),
+        ..size
     })
 }
 

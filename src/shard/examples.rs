@@ -79,6 +79,8 @@ pub struct ImageExample {
     pub height: u32,
     /// Width of what was kept.
     pub width: u32,
+    /// Values a pixel.
+    pub channels: u32,
     /// Its raw pixels, row by row.
     pub pixels: Vec<f32>,
 }
@@ -87,6 +89,8 @@ pub struct ImageExample {
 struct PatchesHeader {
     format: u32,
     patch: [u32; 2],
+    #[serde(default = "grey")]
+    channels: u32,
     n_sampled: u64,
     n_searched: u64,
 }
@@ -94,6 +98,13 @@ struct PatchesHeader {
 #[derive(Serialize, Deserialize)]
 struct ImagesHeader {
     format: u32,
+    #[serde(default = "grey")]
+    channels: u32,
+}
+
+/// Values a pixel where a file does not say.
+fn grey() -> u32 {
+    1
 }
 
 /// What is random and what is near, in the column `role`.
@@ -123,6 +134,7 @@ pub fn write_patches(dir: &Path, examples: &PatchExamples) -> Result<ManifestOut
     let header = PatchesHeader {
         format: FORMAT,
         patch: [examples.patch.height, examples.patch.width],
+        channels: examples.patch.channels,
         n_sampled: examples.n_sampled,
         n_searched: examples.n_searched,
     };
@@ -142,8 +154,9 @@ pub fn read_patches(dir: &Path) -> Result<PatchExamples> {
     let patch = PatchShape {
         height: header.patch[0],
         width: header.patch[1],
-        channels: 1,
+        channels: header.channels,
     };
+    check_channels(&path, header.channels)?;
     let (d, pixels) = table.lists("pixels")?;
     if d != patch.len() || d == 0 {
         return Err(Error::file(
@@ -182,7 +195,7 @@ pub fn read_patches(dir: &Path) -> Result<PatchExamples> {
     })
 }
 
-/// Writes the kept images into a run's directory, whose folder of pictures exists.
+/// Writes the kept images, all of as many channels, into a run's directory, whose folder of pictures exists.
 pub fn write_images(dir: &Path, images: &[ImageExample]) -> Result<ManifestOutput> {
     let lengths = images.iter().map(|image| image.pixels.len());
     let pixels = images.iter().flat_map(|image| image.pixels.iter().copied());
@@ -210,7 +223,10 @@ pub fn write_images(dir: &Path, images: &[ImageExample]) -> Result<ManifestOutpu
             Arc::new(ListArray::new(item, offsets, Arc::new(pixels), None)),
         ),
     ];
-    let header = ImagesHeader { format: FORMAT };
+    let header = ImagesHeader {
+        format: FORMAT,
+        channels: images.first().map_or_else(grey, |image| image.channels),
+    };
     Ok(ManifestOutput {
         path: IMAGES_FILE.to_owned(),
         rows: images.len() as u64,
@@ -222,7 +238,9 @@ pub fn write_images(dir: &Path, images: &[ImageExample]) -> Result<ManifestOutpu
 pub fn read_images(dir: &Path) -> Result<Vec<ImageExample>> {
     let path = dir.join(IMAGES_FILE);
     let table = Table::read(&path, KEY)?;
-    check_format(&path, table.header::<ImagesHeader>(KEY)?.format)?;
+    let ImagesHeader { format, channels } = table.header(KEY)?;
+    check_format(&path, format)?;
+    check_channels(&path, channels)?;
     let (files, labels) = (table.texts("file")?, table.texts("label")?);
     let rows = table.numbers::<Int64Type>("row")?;
     let centres = table.numbers::<Float64Type>("centre")?;
@@ -236,7 +254,8 @@ pub fn read_images(dir: &Path) -> Result<Vec<ImageExample>> {
         .map(|row| {
             let [height, width] = [heights[row], widths[row]].map(i32::unsigned_abs);
             let pixels = table.list::<Float32Type>("pixels", row)?;
-            if pixels.len() as u64 != u64::from(height) * u64::from(width) || pixels.is_empty() {
+            let n_values = (u64::from(height) * u64::from(width)).checked_mul(channels.into());
+            if n_values != Some(pixels.len() as u64) || pixels.is_empty() {
                 return Err(Error::file(
                     path.as_path(),
                     format!("row {row} is not the {height}x{width} image it says it is"),
@@ -253,6 +272,7 @@ pub fn read_images(dir: &Path) -> Result<Vec<ImageExample>> {
                 },
                 height,
                 width,
+                channels,
                 pixels,
             })
         })
@@ -266,6 +286,16 @@ fn check_format(path: &Path, format: u32) -> Result<()> {
     Err(Error::file(
         path,
         format!("is of format {format}, this version knows {FORMAT}"),
+    ))
+}
+
+fn check_channels(path: &Path, channels: u32) -> Result<()> {
+    if matches!(channels, 1 | 3) {
+        return Ok(());
+    }
+    Err(Error::file(
+        path,
+        format!("has pixels of {channels} values, not of 1 or 3"),
     ))
 }
 
@@ -335,7 +365,8 @@ mod tests {
             scaling: SCALING,
             height,
             width,
-            pixels: (0..height * width).map(|i| i as f32).collect(),
+            channels: 3,
+            pixels: (0..height * width * 3).map(|i| i as f32).collect(),
         };
         let images = [image(2, 3, Some("<b>")), image(1, 1, None)];
         let dir = folder();

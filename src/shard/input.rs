@@ -12,6 +12,7 @@ use super::detect::{self, ImageColumn};
 use super::features::Layout;
 use super::hugging_face::Features;
 use super::page_need::{PageNeed, PageSurvey};
+use super::pixels::Reading;
 use super::read::{Fingerprint, Shard, Wanted};
 use crate::error::{Error, Place, Result};
 use crate::job::{Input, Io};
@@ -81,7 +82,7 @@ impl InputSet {
         let paths = matching_files(&input.files)?;
         let first = Shard::open(&paths[0], io)?.with_max_page_bytes(memory_bytes);
         let mut image = detect::image_column(&first, input.image.as_deref(), input.shape)?;
-        image.max_pixels = input.max_pixels;
+        image.reading = Reading::of(input);
         let label = detect::label_column(&first, input.label.as_deref(), &image)?;
         let side = side_schema(
             &first,

@@ -26,6 +26,7 @@ pub mod map;
 pub mod page_need;
 mod pages;
 pub mod pairs;
+pub mod pixels;
 pub mod read;
 pub mod spill;
 mod table;

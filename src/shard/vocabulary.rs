@@ -56,7 +56,7 @@ pub struct Header {
     /// Images that `documents` were counted over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n_documents: Option<u64>,
-    /// What pixels are: "grey".
+    /// What pixels are: "grey", or "rgb" with three values each.
     pub color: String,
     /// Sampled patches that the words were learned from.
     pub n_patches: u64,
@@ -133,6 +133,14 @@ fn from_base64(text: &str) -> Option<Vec<f32>> {
     })
 }
 
+/// What pixels of so many values are called.
+pub fn color_name(channels: u32) -> &'static str {
+    match channels {
+        1 => "grey",
+        _ => "rgb",
+    }
+}
+
 /// Writes a vocabulary file, whole or not at all. `job` is the resolved job, for provenance.
 pub fn write(path: &Path, vocabulary: &Vocabulary, job: &serde_json::Value) -> Result<WholeFile> {
     let preparation = vocabulary.preparation;
@@ -150,7 +158,7 @@ pub fn write(path: &Path, vocabulary: &Vocabulary, job: &serde_json::Value) -> R
             .zip(vocabulary.whitening.as_ref())
             .map(|(epsilon, whitening)| WhiteningHeader::new(epsilon, whitening)),
         n_documents: vocabulary.documents.as_ref().map(|documents| documents.n),
-        color: "grey".to_owned(),
+        color: color_name(preparation.patch.channels).to_owned(),
         n_patches: vocabulary.counts.iter().sum(),
         inertia_per_patch: vocabulary.inertia_per_patch(),
         job: job.clone(),
@@ -260,8 +268,18 @@ pub fn read(path: &Path) -> Result<(Vocabulary, Header)> {
             ));
         }
     };
+    let channels = match header.color.as_str() {
+        "grey" => 1,
+        "rgb" => 3,
+        other => {
+            return Err(Error::file(
+                path,
+                format!("its pixels are \"{other}\", which this version does not know"),
+            ));
+        }
+    };
     let [height, width] = header.patch;
-    let d = u64::from(height) * u64::from(width);
+    let d = (u64::from(height) * u64::from(width)).saturating_mul(channels.into());
     let broken = |message: String| Error::file(path, format!("is a damaged vocabulary: {message}"));
     if header.k == 0 || d == 0 || d > u64::from(u32::MAX) {
         return Err(broken(format!(
@@ -275,7 +293,7 @@ pub fn read(path: &Path) -> Result<(Vocabulary, Header)> {
             patch: PatchShape {
                 height,
                 width,
-                channels: 1,
+                channels,
             },
             normalize,
             whiten: header.whitening.as_ref().map(|whitening| whitening.epsilon),

@@ -241,12 +241,14 @@ fn value(pixels: PixelsRef<'_>, at: usize) -> f32 {
     }
 }
 
-/// Heap bytes that examples of patches of `d` values take at most: while they are kept, and while they are drawn.
-pub fn heap_bytes(d: usize) -> u64 {
+/// Heap bytes that examples of such patches take at most: while they are kept, and while they are drawn.
+pub fn heap_bytes(patch: PatchShape) -> u64 {
+    let d = patch.len();
     let n_patches = N_RANDOM + MAX_WORDS * PER_WORD;
     let patches = n_patches.saturating_mul(d).min(2 * MAX_VALUES.max(d));
-    let images = N_IMAGES * (MAX_SIDE as usize * MAX_SIDE as usize).max(2 * d);
-    // The values, once more as columns of a file, and as grey pixels and their text.
+    let n_values = MAX_SIDE as usize * MAX_SIDE as usize * patch.channels as usize;
+    let images = N_IMAGES * n_values.max(2 * d);
+    // The values, once more as columns of a file, and as bytes of a picture and their text.
     (3 * (patches + images) * size_of::<f32>()) as u64
 }
 

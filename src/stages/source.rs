@@ -85,18 +85,18 @@ pub struct ImageCost {
 }
 
 impl ImageCost {
-    /// While sampling: decoding, or the grey image and its sample.
+    /// While sampling: decoding, or the image and its sample.
     pub fn of_sampled(&self, size: ImageSize) -> u64 {
         let sample = sample_bytes(self.sampling, size.n_pixels);
         IMAGE_BYTES
             + size
                 .decode_bytes
-                .max(size.grey_bytes.saturating_add(sample))
+                .max(size.image_bytes.saturating_add(sample))
     }
 
-    /// While featurizing: decoding, or the grey image; and the vector.
+    /// While featurizing: decoding, or the image; and the vector.
     pub fn of_featurized(&self, size: ImageSize) -> u64 {
-        IMAGE_BYTES + size.decode_bytes.max(size.grey_bytes) + self.vector_bytes
+        IMAGE_BYTES + size.decode_bytes.max(size.image_bytes) + self.vector_bytes
     }
 }
 

@@ -115,14 +115,17 @@ fn offsets_of(grid: &Grid) -> Vec<u32> {
 }
 
 fn shape() -> impl Strategy<Value = (PatchShape, u32, u32)> {
-    (1..9u32, 1..9u32, 0..14u32, 0..40u32).prop_map(|(height, width, more_rows, more_cols)| {
-        let patch = PatchShape {
-            height,
-            width,
-            channels: 1,
-        };
-        (patch, height + more_rows, width + more_cols)
-    })
+    let channels = prop::sample::select(vec![1u32, 1, 3]);
+    (1..9u32, 1..9u32, 0..14u32, 0..40u32, channels).prop_map(
+        |(height, width, more_rows, more_cols, channels)| {
+            let patch = PatchShape {
+                height,
+                width,
+                channels,
+            };
+            (patch, height + more_rows, width + more_cols)
+        },
+    )
 }
 
 /// Pixels of every kind: whole numbers, a few levels (ties), bright with little contrast, huge, tiny, equal.
@@ -189,7 +192,9 @@ fn case() -> impl Strategy<Value = Case> {
         .prop_map(
             |((patch, height, width), k, (pixel_kind, word_kind, scaling), stride, n, seed)| {
                 let mut stream = Stream::new(seed, Purpose::Reseed, 0);
-                let pixels = pixels_of(pixel_kind, (height * width) as usize, &mut stream);
+                let row_stride = width * patch.channels;
+                let n_values = (height * row_stride) as usize;
+                let pixels = pixels_of(pixel_kind, n_values, &mut stream);
                 let grid = Grid::new(height, width, patch, stride).expect("fits");
                 let mut offsets = offsets_of(&grid);
                 if n > 0 {
@@ -205,7 +210,7 @@ fn case() -> impl Strategy<Value = Case> {
                 };
                 let mut case = Case {
                     patch,
-                    row_stride: width,
+                    row_stride,
                     scaling,
                     pixels,
                     offsets,

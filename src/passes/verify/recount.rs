@@ -15,6 +15,7 @@ use crate::shard::images::{ImageRows, Reason};
 use crate::shard::manifest::{
     BAD_IMAGES_DIR, ClusterEntry, MANIFEST_FILE, ManifestOutput, VOCABULARY_FILE,
 };
+use crate::shard::pixels::Reading;
 use crate::shard::read::{RowsReader, Shard};
 use crate::shard::vocabulary;
 use crate::shard::written::{
@@ -97,7 +98,7 @@ fn image_column(run: &mut Run<'_>, job: &Job) -> Option<ImageColumn> {
         .and_then(|shard| detect::image_column(&shard, input.image.as_deref(), input.shape));
     match found {
         Ok(mut image) => {
-            image.max_pixels = input.max_pixels;
+            image.reading = Reading::of(input);
             let (found, listed) = (image.name(), run.manifest.columns.image.clone());
             let place = run.path(MANIFEST_FILE);
             run.same(Check::Recount, &*place, "its image column", listed, found);

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::kernel::grid::PatchShape;
 use crate::report::chart::{Chart, Scale, Series};
 use crate::report::cluster_name;
 use crate::report::color::Shade;
@@ -57,6 +58,7 @@ pub(in crate::report) struct Clustering {
     pub(in crate::report) file: String,
     pub(in crate::report) centroids_file: String,
     pub(in crate::report) tiles: Vec<(Picture, String)>,
+    pub(in crate::report) is_color: bool,
     pub(in crate::report) tiles_file: Option<String>,
     pub(in crate::report) n_more_tiles: usize,
     pub(in crate::report) confusion: Option<Confusion>,
@@ -124,9 +126,10 @@ fn score(entry: &ClusterEntry) -> Score {
 
 fn clustering(dir: &Path, entry: &ClusterEntry, painter: &mut Painter) -> Result<Clustering> {
     let name = cluster_name(entry);
-    let tiles = match (entry.height, entry.width) {
-        (Some(height), Some(width)) => tiles(&dir.join(&entry.centroids), height, width)?,
-        _ => Vec::new(),
+    let shape = pixels_shape(entry);
+    let tiles = match shape {
+        Some(shape) => tiles(&dir.join(&entry.centroids), shape)?,
+        None => Vec::new(),
     };
     let tiles_file = match tiles.is_empty() {
         true => None,
@@ -146,7 +149,7 @@ fn clustering(dir: &Path, entry: &ClusterEntry, painter: &mut Painter) -> Result
                         .collect(),
                 }
                 .alone(),
-                Ink::Grey,
+                shape.map_or(Ink::Grey, Tile::ink),
             ),
         ),
     };
@@ -196,6 +199,7 @@ fn clustering(dir: &Path, entry: &ClusterEntry, painter: &mut Painter) -> Result
                 (tile.picture(alt), count(rows))
             })
             .collect(),
+        is_color: shape.is_some_and(|shape| shape.channels > 1),
         tiles_file,
         confusion,
         note: entry.evaluation_note.clone().or(too_many),
@@ -203,14 +207,29 @@ fn clustering(dir: &Path, entry: &ClusterEntry, painter: &mut Painter) -> Result
     })
 }
 
+/// Shape of the clustered images: in colour, they have three times as many values as pixels. `None` for features.
+fn pixels_shape(entry: &ClusterEntry) -> Option<PatchShape> {
+    let (height, width) = (entry.height?, entry.width?);
+    let n_pixels = u64::from(height) * u64::from(width);
+    Some(PatchShape {
+        height,
+        width,
+        channels: match n_pixels.checked_mul(3) == Some(entry.dimensions as u64) {
+            true => 3,
+            false => 1,
+        },
+    })
+}
+
 /// The centroids of whole images, on one scale, each with the size of its cluster.
-fn tiles(path: &Path, height: u32, width: u32) -> Result<Vec<(Tile, u64)>> {
+fn tiles(path: &Path, shape: PatchShape) -> Result<Vec<(Tile, u64)>> {
     let centroids = centroids::read(path)?;
-    if centroids.d as u64 != u64::from(height) * u64::from(width) {
+    let [height, width, channels] = [shape.height, shape.width, shape.channels].map(u64::from);
+    if Some(centroids.d as u64) != (height * width).checked_mul(channels) {
         return Err(Error::file(
             path,
             format!(
-                "has centroids of {} values, not of {height}x{width} pixels",
+                "has centroids of {} values, not of {shape} pixels",
                 centroids.d
             ),
         ));
@@ -222,7 +241,7 @@ fn tiles(path: &Path, height: u32, width: u32) -> Result<Vec<(Tile, u64)>> {
     let shown = centroids.values.chunks_exact(centroids.d.max(1)).take(n);
     let tiles = shown.zip(&centroids.counts).map(|(values, &rows)| {
         let values: Vec<f64> = values.iter().map(|&value| f64::from(value)).collect();
-        let tile = Tile::new(&values, height as usize, width as usize, range);
+        let tile = Tile::new(&values, shape, range);
         (tile.at_most(max_side), rows)
     });
     Ok(tiles.collect())

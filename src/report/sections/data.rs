@@ -21,6 +21,8 @@ pub(in crate::report) struct Data {
     pub(in crate::report) image_column: String,
     pub(in crate::report) image_reason: String,
     pub(in crate::report) first_image: Option<String>,
+    pub(in crate::report) is_color: bool,
+    pub(in crate::report) resize: Option<u64>,
     pub(in crate::report) label: Option<(String, String)>,
     pub(in crate::report) inputs: Vec<[String; 3]>,
     pub(in crate::report) n_more_inputs: usize,
@@ -59,6 +61,8 @@ pub(in crate::report) fn data(files: &RunFiles) -> Data {
         first_image: columns
             .first_image
             .map(|[height, width]| size(height, width)),
+        is_color: manifest.job["input"]["color"] == "rgb",
+        resize: manifest.job["input"]["resize"].as_u64(),
         label,
         inputs: inputs.take(MAX_INPUTS).collect(),
         n_more_inputs: manifest.inputs.len().saturating_sub(MAX_INPUTS),

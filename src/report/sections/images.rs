@@ -1,11 +1,11 @@
 //! A few images beside the pictures rebuilt from their words.
 
-use crate::kernel::grid::Grid;
+use crate::kernel::grid::{Grid, PatchShape};
 use crate::kernel::image::PixelsRef;
 use crate::kernel::nearest::{Scratch, Simd, Words, search};
 use crate::kernel::rebuild::rebuild;
 use crate::kernel::sample::Patches;
-use crate::report::paint::{Ink, Painter};
+use crate::report::paint::Painter;
 use crate::report::run_files::RunFiles;
 use crate::report::sheet::Sheet;
 use crate::report::text::{short, size};
@@ -53,21 +53,21 @@ pub(in crate::report) fn images(files: &RunFiles, painter: &mut Painter) -> Opti
     let pairs: Vec<(&ImageExample, Tile, Tile)> = files
         .images
         .iter()
+        // Of another colour than the words are, they could not be held against them.
+        .filter(|image| image.channels == vocabulary.preparation.patch.channels)
         .filter_map(|image| {
             let rebuilt = rebuilt(files, image, &words, stride.max(1), &mut scratch)?;
             let original: Vec<f64> = image.pixels.iter().map(|&pixel| f64::from(pixel)).collect();
             let range = Range::of_pixels(original.iter().copied());
-            let tile = |pixels: &[f64]| {
-                let (height, width) = (image.height as usize, image.width as usize);
-                Tile::new(pixels, height, width, range).at_most(MAX_SIDE)
-            };
+            let tile = |pixels: &[f64]| Tile::new(pixels, shape(image), range).at_most(MAX_SIDE);
             Some((image, tile(&original), tile(&rebuilt)))
         })
         .collect();
     if pairs.is_empty() {
         return None;
     }
-    let file = painter.order("images", sheet(&pairs).alone(), Ink::Grey);
+    let ink = Tile::ink(vocabulary.preparation.patch);
+    let file = painter.order("images", sheet(&pairs).alone(), ink);
     let is_cut = |image: &ImageExample| image.whole != [image.height, image.width];
     Some(Images {
         are_cut: pairs.iter().any(|(image, _, _)| is_cut(image)),
@@ -86,6 +86,14 @@ pub(in crate::report) fn images(files: &RunFiles, painter: &mut Painter) -> Opti
             .collect(),
         file,
     })
+}
+
+fn shape(image: &ImageExample) -> PatchShape {
+    PatchShape {
+        height: image.height,
+        width: image.width,
+        channels: image.channels,
+    }
 }
 
 fn caption(image: &ImageExample) -> String {
@@ -111,7 +119,7 @@ fn rebuilt(
     let patches = Patches {
         image: 0,
         scaling: image.scaling,
-        row_stride: image.width * patch.channels,
+        row_stride: shape(image).row_len() as u32,
         positions: &positions,
         pixels: PixelsRef::F32(&image.pixels),
     };

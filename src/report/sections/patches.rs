@@ -1,13 +1,13 @@
 //! The sample of patches, and the real patches nearest to each word.
 
-use crate::report::paint::{Ink, Painter};
+use crate::report::paint::Painter;
 use crate::report::run_files::RunFiles;
 use crate::report::sheet::Sheet;
-use crate::report::text::{count, plural, size};
+use crate::report::text::{count, patch_size, plural};
 use crate::report::tile::{Picture, Range, Tile, mosaic};
 use crate::shard::examples::{PatchExample, PatchExamples};
 
-use super::words::{scale, word_values};
+use super::words::{own_range, scale, word_values};
 
 /// Patches of the random set in a row.
 const COLUMNS: usize = 20;
@@ -50,7 +50,7 @@ pub(in crate::report) fn sample(files: &RunFiles, painter: &mut Painter) -> Opti
         .iter()
         .map(|patch| {
             let pixels: Vec<f64> = patch.pixels.iter().map(|&pixel| f64::from(pixel)).collect();
-            Tile::new(&pixels, shape.height as usize, shape.width as usize, range)
+            Tile::new(&pixels, shape, range)
         })
         .collect();
     let n_random = tiles.len();
@@ -66,12 +66,12 @@ pub(in crate::report) fn sample(files: &RunFiles, painter: &mut Painter) -> Opti
                 .collect(),
         }
         .alone(),
-        Ink::Grey,
+        Tile::ink(shape),
     );
     Some(Sample {
         n_patches: count(patches.n_sampled),
         from: from(files),
-        shape: size(shape.height, shape.width),
+        shape: patch_size(shape),
         random: mosaic(
             &tiles,
             COLUMNS,
@@ -116,7 +116,11 @@ pub(in crate::report) fn nearest(files: &RunFiles, painter: &mut Painter) -> Opt
         .map(|(_, _, near)| near.len())
         .max()
         .unwrap_or(0);
-    let file = painter.order("nearest", sheet(&rows, per_word).alone(), Ink::Grey);
+    let file = painter.order(
+        "nearest",
+        sheet(&rows, per_word).alone(),
+        Tile::ink(patches.patch),
+    );
     let words = rows.iter().map(|(number, word, near)| NearWord {
         number: *number,
         word: word.picture(format!("Word {number}")),
@@ -142,7 +146,6 @@ fn row(
     near: &[PatchExample],
     scale: Range,
 ) -> (u32, Tile, Vec<Tile>) {
-    let (height, width) = (patches.patch.height as usize, patches.patch.width as usize);
     let word = word_values(&files.vocabulary, near[0].word as usize);
     let values: Vec<Vec<f64>> = near
         .iter()
@@ -154,8 +157,8 @@ fn row(
         })
         .collect();
     let all = word.iter().chain(values.iter().flatten()).copied();
-    let range = Range::of(all).unless_flat(scale);
-    let tile = |values: &[f64]| Tile::new(values, height, width, range);
+    let range = own_range(patches.patch, all, scale);
+    let tile = |values: &[f64]| Tile::new(values, patches.patch, range);
     (
         near[0].word,
         tile(&word),

@@ -1,10 +1,11 @@
 //! The vocabulary as a mosaic.
 
+use crate::kernel::grid::PatchShape;
 use crate::kernel::vocabulary::Vocabulary;
-use crate::report::paint::{Ink, Painter};
+use crate::report::paint::Painter;
 use crate::report::run_files::RunFiles;
 use crate::report::sheet::Sheet;
-use crate::report::text::{count, size};
+use crate::report::text::{count, patch_size};
 use crate::report::tile::{Picture, Range, Tile};
 
 use super::clusters::share;
@@ -18,6 +19,7 @@ const COLUMNS: usize = 10;
 pub(in crate::report) struct Words {
     pub(in crate::report) k: String,
     pub(in crate::report) shape: String,
+    pub(in crate::report) is_color: bool,
     pub(in crate::report) tiles: Vec<(Picture, String)>,
     pub(in crate::report) n_left_out: usize,
     pub(in crate::report) file: String,
@@ -53,11 +55,12 @@ pub(in crate::report) fn words(files: &RunFiles, painter: &mut Painter) -> Words
                 .collect(),
         }
         .alone(),
-        Ink::Grey,
+        Tile::ink(patch),
     );
     Words {
         k: count(vocabulary.k() as u64),
-        shape: size(patch.height, patch.width),
+        shape: patch_size(patch),
+        is_color: patch.channels > 1,
         n_left_out: vocabulary.k() - tiles.len(),
         tiles: tiles
             .into_iter()
@@ -79,12 +82,24 @@ fn title(k: usize, n_shown: usize) -> String {
     }
 }
 
-/// A word, scaled by itself; a flat one, as it is beside the others.
+/// A word, scaled by itself; a flat one, and one in colour, as it is beside the others.
 fn word_tile(vocabulary: &Vocabulary, word: usize, scale: Range) -> Tile {
     let patch = vocabulary.preparation.patch;
     let values = word_values(vocabulary, word);
-    let range = Range::of(values.iter().copied()).unless_flat(scale);
-    Tile::new(&values, patch.height as usize, patch.width as usize, range)
+    let range = own_range(patch, values.iter().copied(), scale);
+    Tile::new(&values, patch, range)
+}
+
+/// What of grey fills all of its own range shows its shape. Stretched colour would be another one: it keeps the scale of all.
+pub(in crate::report) fn own_range(
+    patch: PatchShape,
+    values: impl Iterator<Item = f64>,
+    scale: Range,
+) -> Range {
+    match patch.channels {
+        1 => Range::of(values).unless_flat(scale),
+        _ => scale,
+    }
 }
 
 /// The values of a word.
