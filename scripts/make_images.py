@@ -2,8 +2,8 @@
 
     scripts/venv readers -- python scripts/make_images.py
 
-The picture is 16 pixels wide and 12 high: red, green, blue and yellow quarters. Where an encoding knows transparency, the
-yellow quarter is transparent, with other colours below it.
+The picture is 16 pixels wide and 12 high: red, green, blue and yellow quarters. Where an encoding knows transparency,
+the yellow quarter is transparent, with other colours below it.
 """
 
 import io
@@ -33,6 +33,7 @@ def palette(n_colours: int = 4) -> Image.Image:
 
 
 def jpeg(image: Image.Image, **options: object) -> bytes:
+    """The image as JPEG."""
     out = io.BytesIO()
     image.save(out, "JPEG", quality=95, **options)
     return out.getvalue()
@@ -54,6 +55,7 @@ def ycck(rgb: Image.Image) -> bytes:
 
 
 def main() -> None:
+    """Writes all of them anew."""
     FOLDER.mkdir(exist_ok=True)
     for old in FOLDER.iterdir():
         old.unlink()
@@ -83,7 +85,9 @@ def main() -> None:
         ("rgb.ppm", opaque, {}),
     ]:
         image.save(FOLDER / name, **options)
-    inks = Image.merge("CMYK", [*(band.point(lambda v: 255 - v) for band in opaque.split()), Image.new("L", opaque.size)])
+    inks = Image.merge(
+        "CMYK", [*(band.point(lambda v: 255 - v) for band in opaque.split()), Image.new("L", opaque.size)]
+    )
     # Half black, so that black counts.
     dark = Image.merge("CMYK", [*inks.split()[:3], Image.new("L", opaque.size, 128)])
     for name, data in [

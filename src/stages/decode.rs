@@ -1,4 +1,4 @@
-//! Decode: record batches to grey images; rows that hold none keep the reason instead.
+//! Decode: record batches to images, grey or RGB; rows that hold none keep the reason instead.
 //!
 //! With `on_bad_image = "fail"` the first bad row ends the run here, with its place.
 
