@@ -285,7 +285,7 @@ impl<const WIDTH: usize, const FUSED: bool> Work for Whiten<'_, WIDTH, FUSED> {
         for first in (0..LANES).step_by(WIDTH) {
             let groups = matrix.chunks_exact(panel.len() / LANES * GROUP);
             for (rows, out) in groups.zip(out.chunks_mut(GROUP * LANES)) {
-                let dots = dot_products::<WIDTH, FUSED>(panel, first, rows);
+                let dots = blocked_dots::<WIDTH, FUSED>(panel, first, rows);
                 for (out, dots) in out.chunks_exact_mut(LANES).zip(&dots) {
                     out[first..first + WIDTH].copy_from_slice(dots);
                 }
@@ -323,7 +323,7 @@ impl<const ROOT: bool, const WIDTH: usize, const FUSED: bool> Work
             let out = task.out.chunks_mut(GROUP * LANES);
             let norms = task.words.norm2.chunks(GROUP);
             for (group, ((words, out), norms)) in groups.zip(out).zip(norms).enumerate() {
-                let dots = dot_products::<WIDTH, FUSED>(task.panel, first, words);
+                let dots = blocked_dots::<WIDTH, FUSED>(task.panel, first, words);
                 let rows = || norms.iter().zip(&dots).enumerate();
                 let mut is_cancelled = false;
                 for (w, (&word2, dots)) in rows() {
@@ -355,6 +355,28 @@ impl<const ROOT: bool, const WIDTH: usize, const FUSED: bool> Work
         }
         sums
     }
+}
+
+/// Values that are summed before their sum is added to those before it: roundings then grow with the number of blocks.
+const BLOCK: usize = 32;
+
+/// [`dot_products`], block by block.
+#[inline(always)]
+fn blocked_dots<const WIDTH: usize, const FUSED: bool>(
+    panel: &[f32],
+    first: usize,
+    words: &[f32],
+) -> [[f32; WIDTH]; GROUP] {
+    let mut sums = [[0.0f32; WIDTH]; GROUP];
+    for (panel, words) in panel.chunks(BLOCK * LANES).zip(words.chunks(BLOCK * GROUP)) {
+        let dots = dot_products::<WIDTH, FUSED>(panel, first, words);
+        for (sums, dots) in sums.iter_mut().zip(&dots) {
+            for lane in 0..WIDTH {
+                sums[lane] += dots[lane];
+            }
+        }
+    }
+    sums
 }
 
 /// Takes the square roots of lanes `first..first + WIDTH` of `n` rows; their sums over the rows. A loop of its own, from
