@@ -143,3 +143,44 @@ fn pages_of_a_mapped_shard_are_given_back_while_it_is_read() {
     // The command's own code is mapped as well.
     assert!(mapped < 60 << 20 && size > 110 << 20, "{mapped} of {size}");
 }
+
+/// The least memory that a job is planned with, as its refusal says.
+fn least_mib(scene: &Scene, sets: &[&str]) -> u64 {
+    let said = scene.run(&[sets, &["run.memory = '16MiB'"]].concat());
+    let said = said.exited(2).stderr;
+    let (_, rest) = said.split_once("give at least ").expect("what to give");
+    let (mib, _) = rest.split_once("MiB").expect("an amount");
+    mib.parse().expect("a number")
+}
+
+#[test]
+fn every_recipe_stays_below_the_least_ceiling_that_it_is_planned_with() {
+    let scene = Scene::with(&Shard::hugging_face(&pictures(60, 64, 64)).row_groups_of(10));
+    let white = ["patches.normalize='patch'", "patches.whiten='zca'"];
+    for features in [
+        &["features.encoding='triangle'", "features.pooling=[2,2]"][..],
+        &["features.encoding='soft'", "features.weighting='tf-idf'"],
+        &[
+            "features.encoding='vlad'",
+            "features.weighting=['intra','l2']",
+        ],
+        &[
+            "features.pooling=[[1,1],[4,4]]",
+            "features.weighting='hellinger'",
+        ],
+    ] {
+        let common = ["patches.size=[12,12]", "vocabulary.k=300", "run.threads=3"];
+        let mut sets = [&common[..], features].concat();
+        for prepared in [false, true] {
+            if prepared {
+                sets.extend(white);
+            }
+            let mib = least_mib(&scene, &sets);
+            let memory = format!("run.memory='{mib}MiB'");
+            let with_memory = [&sets[..], &[memory.as_str()]].concat();
+            let peak = peak_bytes(&scene, &with_memory);
+            assert!(peak <= mib << 20, "{sets:?}: {peak} of {mib} MiB");
+            std::fs::remove_dir_all(scene.path("out")).expect("removed");
+        }
+    }
+}
