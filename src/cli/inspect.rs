@@ -332,6 +332,18 @@ fn parsed(shard: &Shard, key: &str, text: &str) -> Result<Value> {
     })
 }
 
+/// A text, or a list of them.
+fn names(value: &Value) -> String {
+    match value {
+        Value::String(name) => name.clone(),
+        Value::Array(names) => {
+            let names = names.iter().filter_map(Value::as_str);
+            names.collect::<Vec<&str>>().join(", ")
+        }
+        _ => "?".to_owned(),
+    }
+}
+
 fn look_at_features(shard: &Shard, text: &str) -> Result<Findings> {
     let provenance = parsed(shard, features::KEY, text)?;
     let mut rows = file_rows(shard);
@@ -342,7 +354,7 @@ fn look_at_features(shard: &Shard, text: &str) -> Result<Findings> {
             "{} values, {} encoding, weighted by {}; the file is {}",
             provenance["features"]["length"],
             provenance["features"]["encoding"].as_str().unwrap_or("?"),
-            provenance["features"]["weighting"].as_str().unwrap_or("?"),
+            names(&provenance["features"]["weighting"]),
             bytes(parquet::file::reader::Length::len(size))
         ),
     ));

@@ -106,8 +106,13 @@ fn text(dir: &Path, outcome: &Outcome, command: &str, style: Style) -> String {
         (
             "patches".to_owned(),
             format!(
-                "{}, each replaced by its nearest of {} words",
+                "{}, each {} {} words",
                 count(counts.tally.patches),
+                match manifest.job["features"]["encoding"].as_str() {
+                    Some("hard") | None => "replaced by its nearest of",
+                    Some("vlad") => "less its nearest of",
+                    Some(_) => "held against",
+                },
                 counts.words
             ),
         ),
@@ -137,7 +142,7 @@ fn text(dir: &Path, outcome: &Outcome, command: &str, style: Style) -> String {
         format!(
             "{} rows of {} values, {}",
             count(counts.rows),
-            counts.words,
+            counts.n_values(),
             bytes(size(FEATURES_DIR))
         ),
     ));

@@ -105,6 +105,7 @@ pub struct Lexicon<'a> {
     vocabulary: &'a Vocabulary,
     recipe: &'a Recipe,
     stride: u32,
+    simd: Simd,
     idf: Vec<f64>,
     words: Layout,
 }
@@ -152,6 +153,7 @@ impl<'a> Lexicon<'a> {
             vocabulary,
             recipe,
             stride,
+            simd,
             idf,
             words,
         }
@@ -382,11 +384,14 @@ impl<'a> Encoder<'a> {
         let panel = &mut self.panel;
         let lane = panel.n;
         panel.patch.resize(self.lexicon.vocabulary.d(), 0.0);
-        let patches = source.patches(start.0);
-        self.preparer.centred(&patches, start.1, &mut panel.patch);
-        for (row, &value) in panel.values.chunks_exact_mut(LANES).zip(&panel.patch) {
-            row[lane] = value as f32;
-        }
+        self.lexicon.simd.run(Prepare {
+            preparer: &mut self.preparer,
+            patches: source.patches(start.0),
+            offset: start.1,
+            values: &mut panel.patch,
+            panel: &mut panel.values,
+            lane,
+        });
         (panel.starts[lane], panel.region[lane]) = (start, region);
         panel.n += 1;
         match panel.n {
@@ -525,6 +530,35 @@ impl Panel {
             words.exact2(patch, word)
         };
         words.distances::<ROOT>(&self.values, &mut self.distances, &mut exact2)
+    }
+}
+
+/// Puts a patch into a lane of a panel; the same operations with any instructions.
+struct Prepare<'p, 'a> {
+    preparer: &'p mut Preparer<'a>,
+    patches: Patches<'p>,
+    offset: u32,
+    values: &'p mut [f64],
+    panel: &'p mut [f32],
+    lane: usize,
+}
+
+impl Work for Prepare<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn work(self) {
+        let Prepare { values, lane, .. } = self;
+        self.preparer.centred(&self.patches, self.offset, values);
+        for (row, &value) in self
+            .panel
+            .as_chunks_mut::<LANES>()
+            .0
+            .iter_mut()
+            .zip(&*values)
+        {
+            row[lane] = value as f32;
+        }
     }
 }
 

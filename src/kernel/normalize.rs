@@ -40,25 +40,31 @@ pub struct Scaling {
 }
 
 impl Scaling {
+    /// Pixels as they are.
+    pub const AS_STORED: Scaling = Scaling {
+        centre: 0.0,
+        scale: 1.0,
+    };
+
     /// The scaling of one image; population standard deviation (divided by n, as NumPy does). Where patches have scalings of
     /// their own the image's changes nothing.
     pub fn of(normalize: Normalize, pixels: PixelsRef<'_>) -> Scaling {
         match (normalize, pixels) {
-            (Normalize::None | Normalize::Patch { .. }, _) => Scaling {
-                centre: 0.0,
-                scale: 1.0,
-            },
+            (Normalize::None | Normalize::Patch { .. }, _) => Scaling::AS_STORED,
             (Normalize::Image, PixelsRef::U8(pixels)) => of_u8(pixels),
             (Normalize::Image, PixelsRef::F32(pixels)) => of_f32(pixels),
         }
     }
 
     /// The scaling of one patch, from its pixels; population variance.
+    #[inline(always)]
     pub fn of_patch(pixels: &[f64], epsilon: f64) -> Scaling {
         let n = pixels.len() as f64;
-        let centre = pixels.iter().sum::<f64>() / n;
-        let spread: f64 = pixels.iter().map(|p| (p - centre) * (p - centre)).sum();
-        let is_blank = pixels.iter().all(|p| p.total_cmp(&pixels[0]).is_eq());
+        let centre = lane_sum(pixels, |p| p) / n;
+        let spread = lane_sum(pixels, |p| (p - centre) * (p - centre));
+        // Without a branch in the loop.
+        let differ = pixels.iter().filter(|p| p.to_bits() != pixels[0].to_bits());
+        let is_blank = differ.count() == 0;
         let variance = if is_blank { 0.0 } else { spread / n };
         Scaling {
             centre: if is_blank { pixels[0] } else { centre },
@@ -75,6 +81,18 @@ impl Scaling {
         }
     }
 
+    /// [`apply`](Scaling::apply) to each of `values`.
+    #[inline(always)]
+    pub fn apply_all(&self, values: &mut [f64]) {
+        if self.is_blank() {
+            values.fill(0.0);
+            return;
+        }
+        for value in values {
+            *value = (*value - self.centre) / self.scale;
+        }
+    }
+
     /// The raw pixel of a normalised value: the way back, to show it.
     pub fn undo(&self, value: f64) -> f64 {
         self.centre + value * self.scale
@@ -84,6 +102,22 @@ impl Scaling {
     pub fn is_blank(&self) -> bool {
         self.scale == 0.0
     }
+}
+
+/// The sum of `value` over `values`, in eight lanes: a single sum would wait for itself.
+#[inline(always)]
+fn lane_sum(values: &[f64], value: impl Fn(f64) -> f64) -> f64 {
+    let mut sums = [0.0; 8];
+    let (rows, rest) = values.as_chunks::<8>();
+    for row in rows {
+        for (sum, &one) in sums.iter_mut().zip(row) {
+            *sum += value(one);
+        }
+    }
+    for (sum, &one) in sums.iter_mut().zip(rest) {
+        *sum += value(one);
+    }
+    sums.iter().sum()
 }
 
 fn of_u8(pixels: &[u8]) -> Scaling {

@@ -36,17 +36,16 @@ impl<'a> Preparer<'a> {
     }
 
     /// Writes the normalised values of the patch at `offset` over `values`, `d` long: all that comes before whitening.
+    #[inline(always)]
     pub fn normalised(&mut self, patches: &Patches<'_>, offset: u32, values: &mut [f64]) {
         self.reader.read(patches, offset, values);
         if let Normalize::Patch { epsilon } = self.normalize {
-            let scaling = Scaling::of_patch(values, epsilon);
-            for value in values {
-                *value = scaling.apply(*value);
-            }
+            Scaling::of_patch(values, epsilon).apply_all(values);
         }
     }
 
     /// Writes the normalised values, less the mean that whitening takes off: what its matrix is multiplied with.
+    #[inline(always)]
     pub fn centred(&mut self, patches: &Patches<'_>, offset: u32, values: &mut [f64]) {
         self.normalised(patches, offset, values);
         if let Some(whitening) = self.whitening {

@@ -28,11 +28,20 @@ impl ValueReader {
     }
 
     /// Writes the values of the patch at `offset` of `patches` over `values`, `d` long.
+    #[inline(always)]
     pub fn read(&mut self, patches: &Patches<'_>, offset: u32, values: &mut [f64]) {
         let (width, stride) = (self.patch.row_len(), patches.row_stride as usize);
         let rows = values.chunks_exact_mut(width);
         let starts = (offset as usize..).step_by(stride.max(1));
         match patches.pixels {
+            // Pixels as they are: no table, and whole rows at once.
+            PixelsRef::U8(pixels) if patches.scaling == Scaling::AS_STORED => {
+                for (row, start) in rows.zip(starts) {
+                    for (value, &pixel) in row.iter_mut().zip(&pixels[start..start + width]) {
+                        *value = f64::from(pixel);
+                    }
+                }
+            }
             PixelsRef::U8(pixels) => {
                 self.prepare(patches.scaling);
                 let Some(table) = self.table.first_chunk::<256>() else {

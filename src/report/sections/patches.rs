@@ -1,5 +1,6 @@
 //! The sample of patches, and the real patches nearest to each word.
 
+use crate::kernel::normalize::{Normalize, Scaling};
 use crate::report::paint::Painter;
 use crate::report::run_files::RunFiles;
 use crate::report::sheet::Sheet;
@@ -29,6 +30,8 @@ pub(in crate::report) struct Nearest {
     pub(in crate::report) n_words: String,
     pub(in crate::report) n_searched: String,
     pub(in crate::report) is_whole: bool,
+    /// Whether words are of whitened patches.
+    pub(in crate::report) is_white: bool,
     pub(in crate::report) file: String,
 }
 
@@ -135,11 +138,13 @@ pub(in crate::report) fn nearest(files: &RunFiles, painter: &mut Painter) -> Opt
         n_words: plural(files.vocabulary.k() as u64, "word", "words"),
         n_searched: count(patches.n_searched),
         is_whole: patches.n_searched == patches.n_sampled,
+        is_white: files.vocabulary.preparation.whiten.is_some(),
         file,
     })
 }
 
-/// A word and its patches, on one scale: what is alike looks alike.
+/// A word and its patches, on one scale: what is alike looks alike. A whitened word is on its own, and its patches on one of
+/// theirs: they were never white.
 fn row(
     files: &RunFiles,
     patches: &PatchExamples,
@@ -147,22 +152,33 @@ fn row(
     scale: Range,
 ) -> (u32, Tile, Vec<Tile>) {
     let word = word_values(&files.vocabulary, near[0].word as usize);
+    let preparation = &files.vocabulary.preparation;
     let values: Vec<Vec<f64>> = near
         .iter()
         .map(|patch| {
             let pixels = patch.pixels.iter();
-            pixels
-                .map(|&pixel| patch.scaling.apply(f64::from(pixel)))
-                .collect()
+            let pixels: Vec<f64> = pixels.map(|&pixel| f64::from(pixel)).collect();
+            let scaling = match preparation.normalize {
+                Normalize::Patch { epsilon } => Scaling::of_patch(&pixels, epsilon),
+                Normalize::Image | Normalize::None => patch.scaling,
+            };
+            pixels.iter().map(|&pixel| scaling.apply(pixel)).collect()
         })
         .collect();
-    let all = word.iter().chain(values.iter().flatten()).copied();
-    let range = own_range(patches.patch, all, scale);
-    let tile = |values: &[f64]| Tile::new(values, patches.patch, range);
+    let of_patches = || values.iter().flatten().copied();
+    let (word_range, range) = if preparation.whiten.is_some() {
+        let of_word = own_range(patches.patch, word.iter().copied(), scale);
+        (of_word, Range::of(of_patches()))
+    } else {
+        let all = word.iter().copied().chain(of_patches());
+        let range = own_range(patches.patch, all, scale);
+        (range, range)
+    };
+    let tile = |values: &[f64], range| Tile::new(values, patches.patch, range);
     (
         near[0].word,
-        tile(&word),
-        values.iter().map(|values| tile(values)).collect(),
+        tile(&word, word_range),
+        values.iter().map(|values| tile(values, range)).collect(),
     )
 }
 

@@ -73,7 +73,7 @@ fn facts(files: &RunFiles) -> Vec<(&'static str, String)> {
             "instruction set",
             run["simd"].as_str().unwrap_or("unknown").to_owned(),
         ),
-        ("patches replaced by words", count(tally.patches)),
+        ("patches held against words", count(tally.patches)),
         ("of them decided in float64", count(tally.decided_again)),
     ]);
     facts
