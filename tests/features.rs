@@ -242,6 +242,11 @@ fn too_few_patches_and_equal_ones_cannot_be_whitened() {
         "sample.per_image=8",
     ]);
     assert_snapshot!(few);
+    let mut blank = pictures(4, 8, 8);
+    blank.iter_mut().for_each(|picture| picture.fill(9));
+    let scene = Scene::with(&Shard::hugging_face(&blank));
+    let equal = scene.run(&["patches.whiten=\"zca\""]).exited(2).stderr;
+    assert_snapshot!(equal);
 }
 
 #[test]
