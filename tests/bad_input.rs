@@ -747,6 +747,53 @@ fn a_vocabulary_of_other_patches_is_refused() {
 }
 
 #[test]
+fn vocabularies_out_of_their_place_are_refused() {
+    let scene = scene_from();
+    for (height, name) in [(3, "words"), (5, "more")] {
+        let path = scene.path(&format!("{name}.parquet"));
+        vocabulary::write(&path, &words(height, 3, 0.0), &serde_json::json!({})).unwrap();
+    }
+    let sizes = "patches.size = [[3, 3], [5, 3]]";
+    let turned = "vocabulary.from = ['more.parquet', 'words.parquet']";
+    assert_snapshot!(refused(&scene, 2, &[sizes, turned]));
+    let twice = "vocabulary.from = ['words.parquet', 'words.parquet']";
+    assert_snapshot!(refused(
+        &scene,
+        2,
+        &[sizes, twice, "patches.normalize = 'none'"]
+    ));
+    let right = "vocabulary.from = ['words.parquet', 'more.parquet']";
+    assert_snapshot!(refused(
+        &scene,
+        2,
+        &[sizes, right, "features.weighting = 'tf-idf'"]
+    ));
+    scene.run(&[sizes, right]).ok();
+    let named: Vec<String> = scene.results("out").into_keys().collect();
+    assert_eq!(
+        named,
+        [
+            "features/a.parquet",
+            "vocabulary-3x3.parquet",
+            "vocabulary-5x3.parquet"
+        ]
+    );
+}
+
+#[test]
+fn an_image_that_one_size_does_not_fit_into_is_a_bad_one() {
+    let scene = Scene::with(&good());
+    let sizes = "patches.size = [[3, 3], [9, 2]]";
+    assert_snapshot!(failed(&scene, 1, &[sizes]));
+    let cells = "features.pooling = [4, 4]";
+    assert_snapshot!(failed(
+        &scene,
+        1,
+        &["patches.size = [[3, 3], [7, 2]]", cells]
+    ));
+}
+
+#[test]
 fn a_vocabulary_of_another_colour_is_refused() {
     let scene = scene_from();
     let path = scene.path("words.parquet");

@@ -52,10 +52,11 @@ fn run_until(
 
 /// Vocabulary, features and clusters.
 fn results(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut files = vec![dir.join("vocabulary.parquet")];
-    for folder in ["features", "clusters"] {
+    let mut files = Vec::new();
+    for folder in ["", "features", "clusters"] {
         let entries = fs::read_dir(dir.join(folder)).expect("a folder");
-        files.extend(entries.map(|entry| entry.expect("an entry").path()));
+        let paths = entries.map(|entry| entry.expect("an entry").path());
+        files.extend(paths.filter(|path| path.extension().is_some_and(|end| end == "parquet")));
     }
     let read = |path: PathBuf| {
         let bytes = fs::read(&path).expect("a file");
@@ -84,11 +85,12 @@ fn assert_no_checkpoint(dir: &Path) {
 }
 
 /// Jobs whose samples and trainings differ in kind.
-const JOBS: [&[&str]; 4] = [
+const JOBS: [&[&str]; 5] = [
     &[],
     &["sample.max_patches=9000", "vocabulary.algorithm=\"lloyd\""],
     &["sample.max_patches=700", "vocabulary.k=20"],
     &["vocabulary.algorithm=\"lloyd\"", "run.threads=1"],
+    &["patches.size=[[3,3],[2,4]]", "vocabulary.k=12"],
 ];
 
 #[test]
@@ -114,8 +116,9 @@ fn sampling_that_is_interrupted_again_and_again_never_samples_a_shard_twice() {
             }
             assert!(attempts < 100, "nothing is kept of what was sampled");
         }
-        // 1797 images in shards of 450; a shard that was not whole is sampled again.
-        assert!(n_sampled <= 1797 + attempts * 450, "{n_sampled} images");
+        // 1797 images in shards of 450, for each size; a shard that was not whole is sampled again.
+        let n_images = 1797 * job.preparations.len() as u64;
+        assert!(n_sampled <= n_images + attempts * 450, "{n_sampled} images");
         assert!(results(dir.path()) == expected, "{sets:?}");
         assert_no_checkpoint(dir.path());
     }
@@ -150,6 +153,46 @@ fn k_means_that_is_interrupted_again_and_again_gives_the_same_bytes() {
         assert!(results(dir.path()) == expected, "{sets:?}");
         assert_no_checkpoint(dir.path());
     }
+}
+
+#[test]
+fn a_run_goes_on_with_the_vocabularies_that_are_written() {
+    use bovw::passes::progress::Event;
+    use std::sync::Mutex;
+    let sets = [JOBS[4], &["features.weighting=\"tf-idf\""]].concat();
+    let expected = undisturbed(&sets);
+    let dir = tempfile::tempdir().expect("a folder");
+    let job = job(&sets, dir.path());
+    let written = |is_first: bool| {
+        let (interrupt, written) = (AtomicBool::new(false), Mutex::new(Vec::new()));
+        let on_event = |event: Event<'_>| {
+            if let Event::Vocabulary { path, .. } = event {
+                interrupt.store(is_first, Relaxed);
+                written.lock().expect("not poisoned").push(path.to_owned());
+            }
+        };
+        let watch = Watch {
+            interrupt: &interrupt,
+            progress: &Progress::default(),
+            on_event: &on_event,
+        };
+        let result = run(&job, false, watch).map(|_| ());
+        (result, written.into_inner().expect("not poisoned"))
+    };
+    let (stopped, first) = written(true);
+    assert!(matches!(stopped, Err(Error::Interrupted)), "{stopped:?}");
+    assert_eq!(first, ["vocabulary-3x3.parquet"]);
+    let (ended, second) = written(false);
+    ended.expect("the rest");
+    assert_eq!(second, ["vocabulary-2x4.parquet"]);
+    assert!(results(dir.path()) == expected);
+    // Of a vocabulary that is lost, those before it stay.
+    fs::remove_file(dir.path().join("vocabulary-2x4.parquet")).expect("removed");
+    let (ended, third) = written(false);
+    ended.expect("the rest");
+    assert_eq!(third, ["vocabulary-2x4.parquet"]);
+    assert!(results(dir.path()) == expected);
+    assert_no_checkpoint(dir.path());
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn scene() -> Scene {
 }
 
 /// Keys of `[patches]`, `[vocabulary]` and `[features]` that go together, of all kinds.
-const JOBS: [&[&str]; 15] = [
+const JOBS: [&[&str]; 19] = [
     &["features.pooling=[2,2]"],
     &[
         "features.pooling=[[1,1],[2,3]]",
@@ -77,7 +77,33 @@ const JOBS: [&[&str]; 15] = [
         "features.weighting=\"hellinger\"",
         "patches.whiten=\"zca\"",
     ],
+    &["patches.size=[[3,3],[5,4]]", "features.pooling=[2,2]"],
+    &[
+        "patches.size=[[4,2],[3,3],[6,6]]",
+        "features.weighting=[\"frequency\",\"tf-idf\"]",
+    ],
+    &[
+        "patches.size=[[3,3],[5,4]]",
+        "patches.normalize=\"patch\"",
+        "patches.whiten=\"zca\"",
+        "features.encoding=\"triangle\"",
+    ],
+    &[
+        "patches.size=[[5,4],[3,3]]",
+        "features.encoding=\"vlad\"",
+        "features.weighting=\"intra\"",
+    ],
 ];
+
+/// The vocabularies of the run in `out`, in the order of their words in a vector.
+fn vocabularies(scene: &Scene) -> Vec<String> {
+    let manifest = scene.manifest();
+    let outputs = manifest["outputs"].as_array().unwrap().iter();
+    outputs
+        .map(|output| output["path"].as_str().unwrap().to_owned())
+        .filter(|path| path.starts_with("vocabulary"))
+        .collect()
+}
 
 #[test]
 fn every_recipe_gives_what_its_definition_says() {
@@ -101,7 +127,7 @@ fn no_recipe_depends_on_threads_memory_or_how_shards_are_read() {
             results
         };
         let expected = results(&[]);
-        assert!(expected.len() == 3, "{:?}", expected.keys());
+        assert!(expected.len() >= 3, "{:?}", expected.keys());
         for more in [
             ["run.threads=1", "run.io=\"mmap\""],
             ["run.threads=3", "run.io=\"read\""],
@@ -118,19 +144,18 @@ fn a_finished_vocabulary_gives_new_images_the_vectors_that_its_own_job_gave_them
         let scene = scene();
         scene.run(job).ok();
         let first = scene.features("a").vectors();
-        std::fs::copy(
-            scene.path("out/vocabulary.parquet"),
-            scene.path("words.parquet"),
-        )
-        .unwrap();
+        let names = vocabularies(&scene);
+        for name in &names {
+            std::fs::copy(scene.path(&format!("out/{name}")), scene.path(name)).unwrap();
+        }
         let mut again: Vec<&str> = job
             .iter()
             .copied()
             .filter(|set| !set.starts_with("vocabulary."))
             .collect();
-        let from = "vocabulary={from=\"words.parquet\"}";
+        let from = format!("vocabulary={{from={names:?}}}");
         again.extend([
-            from,
+            from.as_str(),
             "output.dir=\"again\"",
             "input.files=[\"data/a.parquet\"]",
         ]);
@@ -152,8 +177,57 @@ fn a_vector_is_as_long_as_its_cells_words_and_residuals() {
     });
     assert_eq!(
         lengths,
-        [32, 56, 8, 16, 8, 8, 32, 8, 32, 8, 8, 8, 72, 144, 72]
+        [
+            32, 56, 8, 16, 8, 8, 32, 8, 32, 8, 8, 8, 72, 144, 72, 64, 24, 16, 232
+        ]
     );
+}
+
+#[test]
+fn the_vectors_of_several_sizes_are_those_of_each_size_one_after_the_other() {
+    let run = |size: &str, name: &str| {
+        let scene = scene();
+        scene.run(&[size, "features.weighting=\"frequency\""]).ok();
+        assert_eq!(vocabularies(&scene).last().unwrap(), name);
+        scene
+    };
+    let first = run("patches.size=[3,3]", "vocabulary.parquet");
+    let second = run("patches.size=[[5,4]]", "vocabulary.parquet");
+    let both = run("patches.size=[[3,3],[5,4]]", "vocabulary-5x4.parquet");
+    let [a, b, joined] = [&first, &second, &both].map(|scene| scene.features("a"));
+    let parts = a.vectors().into_iter().zip(b.vectors());
+    for ((a, b), joined) in parts.zip(joined.vectors()) {
+        assert!((a.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+        assert_eq!([a, b].concat(), joined);
+    }
+    let n_patches = a.n_patches().into_iter().zip(b.n_patches());
+    let n_patches: Vec<i32> = n_patches.map(|(a, b)| a + b).collect();
+    assert_eq!(joined.n_patches(), n_patches);
+    // Words and kept patches are those of the single runs; only the job that they name is another.
+    for (single, at, name) in [(&first, 0, "3x3"), (&second, 1, "5x4")] {
+        let words = |scene: &Scene, name: &str| {
+            let table = common::Table::read(&scene.path(&format!("out/{name}.parquet")));
+            table.column("centroid")
+        };
+        let joined = words(&both, &format!("vocabulary-{name}"));
+        assert_eq!(&words(single, "vocabulary"), &joined);
+        let kept = |scene: &Scene, name: &str| {
+            scene.files("out/pictures")[&format!("{name}.parquet")].clone()
+        };
+        assert!(kept(single, "patches") == kept(&both, &format!("patches-{name}")));
+        let mut learning = both.manifest()["learning"][at].clone();
+        let size = learning.as_object_mut().unwrap().remove("size").unwrap();
+        assert_eq!(format!("{}x{}", size[0], size[1]), name);
+        assert_eq!(learning, single.manifest()["learning"]);
+    }
+    let counts = |scene: &Scene, key: &str| scene.manifest()["counts"][key].as_u64().unwrap();
+    for key in ["patches", "words", "values"] {
+        let sum = counts(&first, key) + counts(&second, key);
+        assert_eq!(counts(&both, key), sum, "{key}");
+    }
+    let words = joined.key("bovw.features")["vocabulary"].clone();
+    assert_eq!(words.as_array().unwrap().len(), 2);
+    assert_eq!(a.key("bovw.features")["vocabulary"]["k"], 8);
 }
 
 #[test]

@@ -71,6 +71,11 @@ fn what_is_wrong_in_a_file_is_shown_in_its_place() {
         "[patches]\nsize = 6",
         "[patches]\nsize = \"6x6\"",
         "[patches]\nsize = [6, 6.5]",
+        "[patches]\nsize = [[6, 6], 6]",
+        "[patches]\nsize = [6, [6, 6]]",
+        "[patches]\nsize = [[6, 6], [6, \"6\"]]",
+        "[vocabulary]\nfrom = [\"a.parquet\", 3]",
+        "[vocabulary]\nfrom = 3",
         "[features]\npooling = [[1, 1], 2]",
         "[run]\nmemory = 1.5",
         "[run]\nmemory = true",
@@ -149,6 +154,13 @@ fn a_value_that_cannot_work_is_refused_with_what_to_do() {
         "patches.size=[6]",
         "patches.size=[6, 6, 3]",
         "patches.size=[2000, 6]",
+        "patches.size=[]",
+        "patches.size=[[]]",
+        "patches.size=[[6, 6], []]",
+        "patches.size=[[6, 6], [6, 0]]",
+        "patches.size=[[6, 6], [10, 10], [6, 6]]",
+        "patches.size=[[1, 1], [2, 2], [3, 3], [4, 4], [5, 5], [6, 6], [7, 7], [8, 8], [9, 9]]",
+        "patches={size = [[10, 3], [6, 12]], stride = 0}",
         "patches.stride=0",
         "patches.stride=-1",
         "patches.normalize=pach",
@@ -395,10 +407,50 @@ fn a_finished_vocabulary_stands_alone() {
     let text = SHORT.replace("k = 50", "from = \"other/vocabulary.parquet\"");
     let job = check(&text, &[]).expect("a job");
     let expected = PathBuf::from("jobs/other/vocabulary.parquet");
-    assert_eq!(job.vocabulary, VocabularySource::From(expected));
+    assert_eq!(job.vocabulary, VocabularySource::From(vec![expected]));
     assert_eq!(reparsed(&job), job);
     let seeded = check(&text, &["run.seed=9", "sample.every=2"]).expect("a job");
     assert_eq!(resolved::identity(&seeded), resolved::identity(&job));
+}
+
+#[test]
+fn one_size_in_a_list_is_the_same_job_and_the_order_of_sizes_is_not() {
+    let identity = |sets: &[&str]| resolved::identity(&short_with(sets));
+    let listed = short_with(&["patches.size=[[6, 6]]"]);
+    assert_eq!(listed, short_with(&[]));
+    assert_eq!(
+        resolved::to_json(&listed)["patches"]["size"],
+        serde_json::json!([6, 6])
+    );
+    let several = short_with(&["patches.size=[[6, 6], [10, 4]]"]);
+    assert_eq!(reparsed(&several), several);
+    let turned = identity(&["patches.size=[[10, 4], [6, 6]]"]);
+    assert_ne!(resolved::identity(&several), turned);
+    let colored = short_with(&["patches.size=[[6, 6], [10, 4]]", "input.color=rgb"]);
+    assert!(colored.patches().iter().all(|patch| patch.channels == 3));
+}
+
+#[test]
+fn every_size_has_a_finished_vocabulary_of_its_own() {
+    let text = SHORT.replace("k = 50", "from = \"a.parquet\"");
+    let sizes = "patches.size=[[6, 6], [10, 4]]";
+    let listed = check(&text, &["vocabulary.from=[\"a.parquet\"]"]).expect("a job");
+    assert_eq!(listed, check(&text, &[]).expect("a job"));
+    let from = "vocabulary.from=[\"a.parquet\", \"b/c.parquet\"]";
+    let job = check(&text, &[sizes, from]).expect("a job");
+    let expected = ["jobs/a.parquet", "jobs/b/c.parquet"].map(PathBuf::from);
+    assert_eq!(job.vocabulary, VocabularySource::From(expected.to_vec()));
+    assert_eq!(reparsed(&job), job);
+    let cases: [&[&str]; 6] = [
+        &[sizes],
+        &[from],
+        &[sizes, "vocabulary.from=[\"a.parquet\"]"],
+        &[sizes, "vocabulary.from=[\"a\", \"b\", \"c\"]"],
+        &[sizes, "vocabulary.from=[\"a\", \"\"]"],
+        &["vocabulary.from=[]"],
+    ];
+    let said = cases.map(|sets| refusal(check(&text, sets), &sets.join(" ")));
+    insta::assert_snapshot!(said.join("\n"));
 }
 
 #[test]

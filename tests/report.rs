@@ -112,6 +112,45 @@ fn a_run_ends_with_a_page_that_needs_no_other_file() {
 }
 
 #[test]
+fn words_patches_and_uses_are_shown_for_every_size() {
+    let scene = Scene::with(&labelled());
+    let sizes = "patches.size=[[3,3],[5,4]]";
+    scene.run(&[sizes]).ok();
+    let whole = page(&scene);
+    assert_whole(&whole);
+    // In the sample, learning, the vocabulary, nearest patches and vectors.
+    for size in ["3", "5"] {
+        let width = if size == "3" { "3" } else { "4" };
+        let heading = format!("<h3>Patches of {size} × {width} pixels</h3>");
+        assert_eq!(whole.matches(&heading).count(), 5, "{heading}");
+        for kind in [
+            "words",
+            "patches",
+            "nearest",
+            "inertia",
+            "use",
+            "use_by_class",
+        ] {
+            let name = format!("pictures/{kind}-{size}x{width}.png");
+            let file = fs::read(scene.path(&format!("out/{name}"))).unwrap();
+            assert!(
+                image::load_from_memory(&file).is_ok() && whole.contains(&name),
+                "{name}"
+            );
+        }
+    }
+    fs::remove_file(scene.path("out/report.html")).unwrap();
+    scene.bovw(&["report", "out"]).ok();
+    assert!(page(&scene) == whole);
+    let mut args = scene.run_args(&["patches.size=[4,4]"]);
+    args.push("--fresh".to_owned());
+    scene.bovw(&args).ok();
+    let left: Vec<String> = scene.files("out").into_keys().collect();
+    assert!(!left.iter().any(|name| name.contains("5x4")), "{left:?}");
+    assert!(!page(&scene).contains("<h3>Patches of"));
+}
+
+#[test]
 fn pictures_are_the_same_bytes_for_any_number_of_threads() {
     let scene = Scene::with(&labelled());
     let drawn = |threads: u32| {

@@ -30,7 +30,8 @@ fn drawn(sets: &[&str], k: usize, patch: PatchShape) -> (u64, u64) {
     let peak = peak_bytes(|| {
         report::draw(dir.path()).expect("drawn");
     });
-    let planned = report::heap_bytes(k, patch.len()) + stages::examples::heap_bytes(patch);
+    let planned =
+        report::heap_bytes([(k, patch.len())].into_iter()) + stages::examples::heap_bytes(patch);
     (peak, planned)
 }
 

@@ -289,6 +289,63 @@ fn every_damage_is_found_and_its_file_named() {
 }
 
 #[test]
+fn of_several_sizes_every_vocabulary_and_every_part_of_a_vector_is_looked_at() {
+    let whole = Scene::with(&shard(0, 20, &[])).and("data/b.parquet", &shard(20, 11, &[]));
+    whole.run(&["patches.size=[[2,3],[3,2]]"]).ok();
+    let ended = verify(&whole).ok();
+    assert!(ended.stdout.contains("31 images"), "{ended:?}");
+    let names = ["2x3", "3x2"].map(|size| format!("out/vocabulary-{size}.parquet"));
+    let exchange = |s: &Scene| {
+        let [first, second] = [&names[0], &names[1]].map(|name| fs::read(s.path(name)).unwrap());
+        s.file(&names[0], second);
+        s.file(&names[1], first);
+        names.iter().for_each(|name| relist(s, name));
+    };
+    // The second vocabulary counts from value 8 on.
+    let other_word = |s: &Scene| {
+        rewrite_vectors(s, "out/features/b.parquet", |values| {
+            move_a_count(&mut values[4 * 16 + 8..5 * 16]);
+        });
+    };
+    type Harm<'a> = &'a dyn Fn(&Scene);
+    let damages: [(Harm<'_>, &[&str]); 6] = [
+        (
+            &|s| flip(s, &names[1]),
+            &["vocabulary-3x2.parquet: has other bytes"],
+        ),
+        (
+            &|s| fs::remove_file(s.path(&names[0])).unwrap(),
+            &["vocabulary-2x3.parquet: is missing"],
+        ),
+        (
+            &exchange,
+            &[
+                "vocabulary-2x3.parquet: its words are of 3x2 patches, the job has 2x3",
+                "features/a.parquet: its footer names another vocabulary",
+            ],
+        ),
+        (
+            &|s| edit(s, |m| m["learning"][1]["patches"] = json!(1)),
+            &["vocabulary-3x2.parquet: the patches of its words"],
+        ),
+        (
+            &|s| edit(s, |m| m["counts"]["words"] = json!(8)),
+            &["counts.words: 8, not 16"],
+        ),
+        (&other_word, &["features/b.parquet, row 4: value "]),
+    ];
+    for (damage, told) in damages {
+        let scene = copy(&whole);
+        damage(&scene);
+        let ended = verify(&scene).exited(1);
+        let problems = problems(&ended).join("\n");
+        for part in told {
+            assert!(problems.contains(part), "{part}: {ended:#?}");
+        }
+    }
+}
+
+#[test]
 fn one_damage_is_one_problem_where_nothing_else_follows_from_it() {
     let scene = finished(ZERO);
     recount(&scene, move_a_count);

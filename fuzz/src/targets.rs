@@ -168,7 +168,7 @@ fn run_shard(job: &Job) -> Result<()> {
         unreachable!("the job learns");
     };
     let keeper = Keeper::new(out, "fuzz", Duration::MAX);
-    let learned = watched(|watch| learn::learn(&plan, params, out, &keeper, watch));
+    let learned = watched(|watch| learn::learn(&plan, 0, params, out, &keeper, watch));
     let vocabulary = match learned {
         Ok((learned, _)) => learned.vocabulary,
         // Too few different patches; featurizing is worth a try with other words.
@@ -186,7 +186,7 @@ fn featurize(plan: &Plan, vocabulary: &Vocabulary) -> Result<()> {
     watched(|watch| {
         features_pass::featurize(
             plan,
-            vocabulary,
+            std::slice::from_ref(vocabulary),
             &shards,
             out,
             |_| "{}".to_owned(),
@@ -336,8 +336,8 @@ pub fn vocabulary_file(dir: &Path, bytes: &[u8]) {
     }
     good_shard(dir);
     let mut job = job_in(dir);
-    job.preparation = vocabulary.preparation;
-    job.vocabulary = VocabularySource::From(path.clone());
+    job.preparations = vec![vocabulary.preparation];
+    job.vocabulary = VocabularySource::From(vec![path.clone()]);
     make_dir(&job.output.dir.join("features"));
     let result = Plan::new(&job).and_then(|plan| featurize(&plan, &vocabulary));
     if let Err(error) = result {
@@ -400,7 +400,7 @@ pub fn tables(dir: &Path, bytes: &[u8]) {
     };
     let path = put(dir, name, file);
     let result = match kind {
-        b"p" => examples::read_patches(dir).map(drop),
+        b"p" => examples::read_patches(dir, name).map(drop),
         b"i" => examples::read_images(dir).map(drop),
         b"t" => timeline::read(dir).map(drop),
         b"c" => centroids::read(&path).map(drop),

@@ -5,7 +5,7 @@ use bovw::job::{ClusterOf, Clustering, Color, Job, VocabularySource, resolved};
 use bovw::kernel::encode::Encoding;
 use bovw::passes::cluster_plan::ClusterPlan;
 use bovw::passes::plan::Plan;
-use bovw::shard::manifest::CLUSTERS_DIR;
+use bovw::shard::manifest::{CLUSTERS_DIR, vocabulary_files};
 use serde_json::json;
 
 use super::args::{GlobalArgs, JobArgs};
@@ -32,10 +32,11 @@ fn to_json(plan: &Plan) -> serde_json::Value {
         "image": {"column": input.image.name(), "reason": input.image.reason},
         "label": input.label.as_ref().map(|(column, reason)| json!({"column": column, "reason": reason})),
         "first_image": plan.first_image.map(|(height, width)| [height, width]),
-        "patches_per_image": plan.patches_per_image().map(|(all, _)| all),
+        "patches_per_image": per_image(plan).map(|(all, _)| all),
         "sampled_images": plan.n_sampled_images(),
-        "sampled_per_image": plan.patches_per_image().map(|(_, sampled)| sampled),
-        "k": plan.k,
+        "sampled_per_image": per_image(plan).map(|(_, sampled)| sampled),
+        "k": plan.k(),
+        "sizes": sizes_json(plan),
         "values": plan.n_values,
         "features_bytes": features_bytes(plan),
         "clusters": plan.clusters.iter().flat_map(|clusters| {
@@ -51,6 +52,31 @@ fn to_json(plan: &Plan) -> serde_json::Value {
         "container_limit_bytes": plan.job.run.share_of.as_ref().map(|limit| limit.bytes),
         "simd": plan.simd.name(),
     })
+}
+
+/// Patches of all sizes of an image the size of the first, and how many of them are sampled.
+fn per_image(plan: &Plan) -> Option<(usize, usize)> {
+    let sizes = plan.patches_per_image()?;
+    let add = |(all, sampled), (more, more_sampled)| (all + more, sampled + more_sampled);
+    Some(sizes.into_iter().fold((0, 0), add))
+}
+
+fn sizes_json(plan: &Plan) -> Vec<serde_json::Value> {
+    let (patches, per_image) = (plan.job.patches(), plan.patches_per_image());
+    let sizes = patches.iter().zip(&plan.ks).zip(vocabulary_files(&patches));
+    sizes
+        .enumerate()
+        .map(|(at, ((patch, k), file))| {
+            let of_image = per_image.as_ref().map(|sizes| sizes[at]);
+            json!({
+                "size": [patch.height, patch.width],
+                "k": k,
+                "file": file,
+                "patches_per_image": of_image.map(|(all, _)| all),
+                "sampled_per_image": of_image.map(|(_, sampled)| sampled),
+            })
+        })
+        .collect()
 }
 
 fn to_text(plan: &Plan, style: Style) -> Result<String> {
@@ -136,28 +162,42 @@ fn color_text(color: Color) -> &'static str {
 
 fn learn_rows(plan: &Plan) -> Vec<(String, String)> {
     let params = match &plan.job.vocabulary {
-        VocabularySource::From(path) => {
-            return vec![row(
-                "nothing",
-                format!("{} words are read from {}", plan.k, shown(path)),
-            )];
+        VocabularySource::From(paths) => {
+            let rows = paths.iter().zip(&plan.ks).enumerate();
+            return rows
+                .map(|(at, (path, k))| {
+                    row(
+                        if at == 0 { "nothing" } else { "" },
+                        format!("{k} words are read from {}", shown(path)),
+                    )
+                })
+                .collect();
         }
         VocabularySource::Learn(params) => params,
     };
     let sampled = plan.n_sampled_images();
-    let sample = match plan.patches_per_image() {
-        Some((all, per_image)) => format!(
-            "{} images, {per_image} of {all} patches each: {} patches if all are of the first one's size",
-            count(sampled),
-            count(sampled * per_image as u64)
-        ),
-        None => format!("{} images", count(sampled)),
-    };
-    let mut rows = vec![row(
-        "stages",
-        "source -> decode -> sample -> k-means -> vocabulary.parquet",
-    )];
-    rows.push(row("sample", sample));
+    let patches = plan.job.patches();
+    let per_image = plan.patches_per_image();
+    let mut rows = Vec::new();
+    for (at, file) in vocabulary_files(&patches).iter().enumerate() {
+        rows.push(row(
+            if at == 0 { "stages" } else { "then" },
+            format!("source -> decode -> sample -> k-means -> {file}"),
+        ));
+        let of_size = match patches.len() {
+            1 => String::new(),
+            _ => format!("{}: ", patches[at]),
+        };
+        let sample = match per_image.as_ref().map(|sizes| sizes[at]) {
+            Some((all, per_image)) => format!(
+                "{of_size}{} images, {per_image} of {all} patches each: {} patches if all are of the first one's size",
+                count(sampled),
+                count(sampled * per_image as u64)
+            ),
+            None => format!("{of_size}{} images", count(sampled)),
+        };
+        rows.push(row("sample", sample));
+    }
     if let Some(max_patches) = plan.job.sample.max_patches {
         rows.push(row(
             "",
@@ -167,8 +207,15 @@ fn learn_rows(plan: &Plan) -> Vec<(String, String)> {
     rows.push(row(
         "k-means",
         format!(
-            "{} words, the best of {} restarts, at most {} passes each",
-            params.k, params.n_init, params.max_iter
+            "{} words{}, the best of {} restarts, at most {} passes each",
+            params.k,
+            if patches.len() > 1 {
+                " for each size"
+            } else {
+                ""
+            },
+            params.n_init,
+            params.max_iter
         ),
     ));
     rows
@@ -179,7 +226,7 @@ fn features_bytes(plan: &Plan) -> u64 {
 }
 
 fn featurize_rows(plan: &Plan) -> Vec<(String, String)> {
-    let patches = match plan.patches_per_image() {
+    let patches = match per_image(plan) {
         Some((all, _)) => format!(
             "{all} an image, {} if all are of the first one's size",
             count(all as u64 * plan.input.n_rows())
@@ -226,7 +273,15 @@ fn vector(plan: &Plan) -> String {
         .iter()
         .map(|[rows, cols]| format!("{rows}x{cols}"));
     let grids: Vec<String> = grids.collect();
-    text += &format!(", {} cells of {} words", grids.join(" and "), plan.k);
+    let ks: Vec<String> = plan.ks.iter().map(usize::to_string).collect();
+    text += &format!(
+        ", {} cells of {} words",
+        grids.join(" and "),
+        ks.join(" and of ")
+    );
+    if ks.len() > 1 {
+        text += ", one size of patches after the other";
+    }
     match recipe.weighting.as_slice() {
         [] => {}
         steps => {

@@ -8,7 +8,7 @@ use bovw::passes::progress::{Event, Progress, Watch};
 use bovw::passes::run::{self, Outcome};
 use bovw::report::REPORT_FILE;
 use bovw::shard::manifest::{
-    BAD_IMAGES_DIR, CLUSTERS_DIR, ClusterEntry, FEATURES_DIR, Manifest, VOCABULARY_FILE,
+    BAD_IMAGES_DIR, CLUSTERS_DIR, ClusterEntry, FEATURES_DIR, Manifest, vocabulary_files,
 };
 use bovw::{Error, Result};
 use clap::ValueEnum;
@@ -83,15 +83,11 @@ fn tell(job: &Job, outcome: &Outcome, args: &RunArgs, global: &GlobalArgs) -> Re
         }));
     }
     let style = Style::of(global.color, &std::io::stdout());
-    print(text(
-        &job.output.dir,
-        outcome,
-        &resume_command(args, global),
-        style,
-    ))
+    print(text(job, outcome, &resume_command(args, global), style))
 }
 
-fn text(dir: &Path, outcome: &Outcome, command: &str, style: Style) -> String {
+fn text(job: &Job, outcome: &Outcome, command: &str, style: Style) -> String {
+    let (dir, patches) = (job.output.dir.as_path(), job.patches());
     let manifest = &outcome.manifest;
     let counts = &manifest.counts;
     let mut rows = vec![
@@ -106,29 +102,41 @@ fn text(dir: &Path, outcome: &Outcome, command: &str, style: Style) -> String {
         (
             "patches".to_owned(),
             format!(
-                "{}, each {} {} words",
+                "{}, each {} {} words{}",
                 count(counts.tally.patches),
                 match manifest.job["features"]["encoding"].as_str() {
                     Some("hard") | None => "replaced by its nearest of",
                     Some("vlad") => "less its nearest of",
                     Some(_) => "held against",
                 },
-                counts.words
+                counts.words,
+                match patches.len() {
+                    1 => String::new(),
+                    n => format!(" in {n} vocabularies"),
+                }
             ),
         ),
     ];
     if counts.bad_images > 0 {
         rows.push(("bad images".to_owned(), bad_images(manifest)));
     }
-    if let Some(inertia) = manifest.learning["inertia_per_patch"].as_f64() {
-        let patches = manifest.learning["patches"].as_u64().unwrap_or(0);
-        rows.push((
-            "vocabulary".to_owned(),
-            format!(
-                "learned from {} patches, inertia {inertia:.4} a patch",
-                count(patches)
-            ),
-        ));
+    let vocabularies = patches.iter().zip(manifest.learning.iter());
+    let vocabularies: Vec<String> = vocabularies
+        .filter_map(|(patch, learning)| {
+            let inertia = learning["inertia_per_patch"].as_f64()?;
+            let n_patches = learning["patches"].as_u64().unwrap_or(0);
+            let of_size = match patches.len() {
+                1 => String::new(),
+                _ => format!("{}x{} ", patch.height, patch.width),
+            };
+            Some(format!(
+                "learned from {} {of_size}patches, inertia {inertia:.4} a patch",
+                count(n_patches)
+            ))
+        })
+        .collect();
+    if !vocabularies.is_empty() {
+        rows.push(("vocabulary".to_owned(), vocabularies.join("\n")));
     }
     let size = |prefix: &str| -> u64 {
         let outputs = manifest.outputs.iter();
@@ -164,8 +172,9 @@ fn text(dir: &Path, outcome: &Outcome, command: &str, style: Style) -> String {
             true => String::new(),
             false => format!(" {CLUSTERS_DIR}/*.parquet,"),
         };
+        let vocabularies = vocabulary_files(&patches).join(", ");
         let mut files =
-            format!("  {FEATURES_DIR}/*.parquet, {VOCABULARY_FILE},{clusters} manifest.json");
+            format!("  {FEATURES_DIR}/*.parquet, {vocabularies},{clusters} manifest.json");
         if let Some(Ok(_)) = outcome.report {
             files.push_str(&format!(", {REPORT_FILE}"));
         }

@@ -10,10 +10,10 @@ use bytesize::ByteSize;
 use super::cluster::check_clusters;
 use super::features::check_features;
 use super::file::{
-    InputTable, JobFile, Memory, Number, OutputTable, PatchesTable, RunTable, SampleTable,
-    VocabularyTable,
+    InputTable, JobFile, Memory, Names, Number, OutputTable, RunTable, SampleTable, VocabularyTable,
 };
 use super::nearest::quoted_list;
+use super::patches::{check_patches, check_resize_holds};
 use super::paths::{join_pattern, refuse_output_among_inputs};
 use super::value::{MAX_WHOLE, choose, in_range, not_empty, whole};
 use super::{
@@ -22,19 +22,11 @@ use super::{
 };
 use crate::container::MemoryLimit;
 use crate::error::{Error, Result};
-use crate::kernel::grid::PatchShape;
 use crate::kernel::kmeans::{Algorithm, DEFAULT_TOL, Init, KMeansParams};
 use crate::kernel::nearest::Simd;
-use crate::kernel::normalize::Normalize;
-use crate::kernel::vocabulary::Preparation;
 
 /// `sample.per_image` of a job that does not say.
 const DEFAULT_PATCHES_PER_IMAGE: u64 = 100;
-/// `patches.epsilon` of a job that does not say: Coates, Ng and Lee's, for pixels up to 255.
-const DEFAULT_EPSILON: f64 = 10.0;
-/// `patches.whiten_epsilon` of a job that does not say, and the least: float32 holds no smaller share of a variance.
-const DEFAULT_WHITEN_EPSILON: f64 = 0.1;
-const MIN_WHITEN_EPSILON: f64 = 1e-9;
 /// `vocabulary.n_init` of a job that does not say: the notebook's.
 const DEFAULT_N_INIT: u64 = 3;
 /// `vocabulary.max_iter` of a job that does not say: the notebook's.
@@ -50,10 +42,8 @@ const CONTAINER_SHARE: u64 = 2;
 pub const MIN_MEMORY_BYTES: u64 = 16 << 20;
 /// Most words a job may ask for: a vector of them is still only 4 MB.
 pub(super) const MAX_WORDS: u64 = 1_000_000;
-/// Longest side of a patch: a word of that size is still only 4 MB.
-const MAX_PATCH_SIDE: u64 = 1024;
 /// Longest side of an image and longest stride, so that an offset in an image fits 32 bits.
-const MAX_IMAGE_SIDE: u64 = 65_535;
+pub(super) const MAX_IMAGE_SIDE: u64 = 65_535;
 /// Most values in an image of raw pixels: Arrow counts the values of a fixed-size list in an i32.
 const MAX_RAW_VALUES: u64 = i32::MAX as u64;
 /// Most worker threads a stage.
@@ -96,19 +86,24 @@ impl Job {
     ) -> Result<Job> {
         let features = check_features(&file.features)?;
         let input = check_input(file.input, base_dir)?;
-        let (mut preparation, stride) = check_patches(&file.patches)?;
-        preparation.patch.channels = input.color.channels();
-        check_resize_holds(input.resize, preparation.patch)?;
+        let (preparations, stride) = check_patches(&file.patches, input.color)?;
+        check_resize_holds(input.resize, &preparations)?;
         let sample = check_sample(&file.sample)?;
         let run = check_run(&file.run, container)?;
-        let vocabulary = check_vocabulary(file.vocabulary, &sample, run.seed, base_dir)?;
+        let vocabulary = check_vocabulary(
+            file.vocabulary,
+            preparations.len(),
+            &sample,
+            run.seed,
+            base_dir,
+        )?;
         let clusters = check_clusters(&file.cluster)?;
         let output = check_output(file.output, base_dir)?;
         refuse_output_among_inputs(&input.files, &output.dir)?;
         Ok(Job {
             base_dir: base_dir.to_owned(),
             input,
-            preparation,
+            preparations,
             stride,
             sample,
             vocabulary,
@@ -289,121 +284,6 @@ fn check_max_bad(max_bad: Option<Number>, on_bad_image: OnBadImage) -> Result<Ma
     Ok(checked)
 }
 
-fn check_patches(table: &PatchesTable) -> Result<(Preparation, u32)> {
-    let preparation = Preparation {
-        patch: check_patch_size(table.size.as_deref())?,
-        normalize: check_normalize(table)?,
-        whiten: check_whiten(table)?,
-    };
-    let stride = whole("patches.stride", table.stride, 1, 1, MAX_IMAGE_SIDE)?;
-    Ok((preparation, stride as u32))
-}
-
-fn check_normalize(table: &PatchesTable) -> Result<Normalize> {
-    let choices = [
-        ("image", Normalize::Image),
-        ("none", Normalize::None),
-        (
-            "patch",
-            Normalize::Patch {
-                epsilon: DEFAULT_EPSILON,
-            },
-        ),
-    ];
-    let name = table.normalize.as_deref().unwrap_or("image");
-    match (
-        choose("patches.normalize", name, &choices, &[])?,
-        table.epsilon,
-    ) {
-        (Normalize::Patch { .. }, Some(epsilon)) => Ok(Normalize::Patch {
-            epsilon: not_negative("patches.epsilon", epsilon)?,
-        }),
-        (normalize, None) => Ok(normalize),
-        (_, Some(_)) => Err(Error::setting(
-            "patches.epsilon",
-            format!("has no effect, because patches.normalize = \"{name}\" has none"),
-            "leave it out, or set patches.normalize to \"patch\"",
-        )),
-    }
-}
-
-fn check_whiten(table: &PatchesTable) -> Result<Option<f64>> {
-    const KEY: &str = "patches.whiten_epsilon";
-    let choices = [("zca", true), ("none", false)];
-    let name = table.whiten.as_deref().unwrap_or("none");
-    match (
-        choose("patches.whiten", name, &choices, &[])?,
-        table.whiten_epsilon,
-    ) {
-        (true, None) => Ok(Some(DEFAULT_WHITEN_EPSILON)),
-        (true, Some(epsilon)) => match not_negative(KEY, epsilon)? {
-            epsilon if epsilon >= MIN_WHITEN_EPSILON => Ok(Some(epsilon)),
-            epsilon => Err(Error::setting(
-                KEY,
-                format!(
-                    "{epsilon:?} is too little: directions that do not vary would be divided by nothing"
-                ),
-                format!("give at least {MIN_WHITEN_EPSILON:?}, such as {DEFAULT_WHITEN_EPSILON:?}"),
-            )),
-        },
-        (false, None) => Ok(None),
-        (false, Some(_)) => Err(Error::setting(
-            KEY,
-            "has no effect, because patches are not whitened",
-            "leave it out, or set patches.whiten to \"zca\"",
-        )),
-    }
-}
-
-fn not_negative(key: &'static str, value: Number) -> Result<f64> {
-    let value = match value {
-        Number::Whole(value) => value as f64,
-        Number::Real(value) => value,
-    };
-    match value.is_finite() && value >= 0.0 {
-        // Not -0.
-        true => Ok(value.abs()),
-        false => Err(Error::setting(
-            key,
-            format!("{value:?} is not possible"),
-            "give a number of at least 0",
-        )),
-    }
-}
-
-fn check_patch_size(size: Option<&[i64]>) -> Result<PatchShape> {
-    const KEY: &str = "patches.size";
-    const HELP: &str = "give [height, width] in pixels, for example size = [6, 6]";
-    let size = size.ok_or_else(|| Error::setting(KEY, "missing", HELP))?;
-    let [height, width] = *size else {
-        let message = format!("{size:?} is not a height and a width");
-        return Err(Error::setting(KEY, message, HELP));
-    };
-    Ok(PatchShape {
-        height: in_range(KEY, height, 1, MAX_PATCH_SIDE)? as u32,
-        width: in_range(KEY, width, 1, MAX_PATCH_SIDE)? as u32,
-        channels: 1,
-    })
-}
-
-/// A patch must fit into an image that was made smaller.
-fn check_resize_holds(resize: Option<u32>, patch: PatchShape) -> Result<()> {
-    match resize {
-        Some(side) if side < patch.height.max(patch.width) => Err(Error::setting(
-            "input.resize",
-            format!(
-                "images of at most {side} pixels a side are too small for a {}x{} patch",
-                patch.height, patch.width
-            ),
-            format!(
-                "give at least {}, or make patches.size smaller",
-                patch.height.max(patch.width)
-            ),
-        )),
-        _ => Ok(()),
-    }
-}
-
 fn check_sample(table: &SampleTable) -> Result<Sampling> {
     let max_patches = table
         .max_patches
@@ -435,6 +315,7 @@ fn check_per_image(per_image: Option<Number>) -> Result<PerImage> {
 
 fn check_vocabulary(
     table: VocabularyTable,
+    n_sizes: usize,
     sample: &Sampling,
     seed: u64,
     base_dir: &Path,
@@ -467,8 +348,49 @@ fn check_vocabulary(
             "leave those keys of [vocabulary] out, or leave \"from\" out",
         ));
     }
-    let from = not_empty("vocabulary.from", table.from)?.unwrap_or_default();
-    Ok(VocabularySource::From(base_dir.join(from)))
+    check_from(table.from, n_sizes, base_dir).map(VocabularySource::From)
+}
+
+/// A path for each size of patches.
+fn check_from(
+    from: Option<Names>,
+    n_sizes: usize,
+    base_dir: &Path,
+) -> Result<Vec<std::path::PathBuf>> {
+    const KEY: &str = "vocabulary.from";
+    let paths = match from {
+        None => Vec::new(),
+        Some(Names::One(path)) => vec![path],
+        Some(Names::Many(paths)) => paths,
+    };
+    if paths.len() != n_sizes {
+        return Err(Error::setting(
+            KEY,
+            format!(
+                "{} for {}",
+                counted(paths.len(), "path", "paths"),
+                counted(n_sizes, "size of patches", "sizes of patches")
+            ),
+            match n_sizes {
+                1 => "name one vocabulary, or the other sizes in patches.size".to_owned(),
+                n => format!(
+                    "name a list of {n} vocabularies, in the order of the sizes in patches.size"
+                ),
+            },
+        ));
+    }
+    let paths = paths.into_iter().map(|path| {
+        let path = not_empty(KEY, Some(path))?.unwrap_or_default();
+        Ok(base_dir.join(path))
+    });
+    paths.collect()
+}
+
+fn counted(n: usize, one: &str, more: &str) -> String {
+    match n {
+        1 => format!("1 {one}"),
+        n => format!("{n} {more}"),
+    }
 }
 
 fn check_learning(table: &VocabularyTable, sample: &Sampling, seed: u64) -> Result<KMeansParams> {

@@ -74,8 +74,8 @@ table! {
 table! {
     /// `[patches]`: how a patch is cut and prepared.
     PatchesTable {
-        /// `[height, width]`
-        size: Vec<i64>,
+        /// `[height, width]`, or a list of them.
+        size: Sizes,
         /// Pixels from one patch to the next.
         stride: i64,
         /// "image", "patch" or "none".
@@ -120,8 +120,8 @@ table! {
         tol: f64,
         /// Whether words have length 1.
         spherical: bool,
-        /// A vocabulary file.
-        from: String,
+        /// A vocabulary file, or one for each size of patches.
+        from: Names,
     }
 }
 
@@ -203,6 +203,16 @@ pub enum Pooling {
     Pyramid(Vec<Vec<i64>>),
 }
 
+/// `patches.size`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Sizes {
+    /// `[height, width]`
+    One(Vec<i64>),
+    /// A list of sizes.
+    Many(Vec<Vec<i64>>),
+}
+
 /// A text or a list of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -273,7 +283,7 @@ mod tests {
             Kind::Texts => "[\"x\"]",
             Kind::Whole | Kind::Wholes => "7",
             Kind::Number => "0.5",
-            Kind::Size | Kind::Shape | Kind::Grids => "[7, 7]",
+            Kind::Sizes | Kind::Shape | Kind::Grids => "[7, 7]",
             Kind::Memory => "\"1GiB\"",
         }
     }

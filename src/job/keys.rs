@@ -28,8 +28,8 @@ pub(super) enum Kind {
     Texts,
     Whole,
     Number,
-    /// `[height, width]`
-    Size,
+    /// `[height, width]`, or a list of such sizes.
+    Sizes,
     /// `[height, width]` or `[height, width, channels]`
     Shape,
     /// `[rows, columns]`, or a list of such grids.
@@ -77,7 +77,7 @@ pub(super) const TABLES: [TableKeys; 8] = [
         name: "patches",
         is_list: false,
         keys: &[
-            ("size", Kind::Size),
+            ("size", Kind::Sizes),
             ("stride", Kind::Whole),
             ("normalize", Kind::Text),
             ("epsilon", Kind::Number),
@@ -106,7 +106,7 @@ pub(super) const TABLES: [TableKeys; 8] = [
             ("batch_size", Kind::Whole),
             ("tol", Kind::Number),
             ("spherical", Kind::Flag),
-            ("from", Kind::Text),
+            ("from", Kind::Names),
         ],
     },
     TableKeys {
@@ -209,7 +209,7 @@ impl Kind {
             Kind::Texts => "a list of texts",
             Kind::Whole => "a whole number",
             Kind::Number => "a number",
-            Kind::Size => "[height, width]",
+            Kind::Sizes => "[height, width], or a list of such sizes",
             Kind::Shape => "[height, width] or [height, width, channels]",
             Kind::Grids => "[rows, columns], or a list of such grids",
             Kind::Wholes => "a whole number or a list of them",
@@ -231,18 +231,16 @@ impl Kind {
             Kind::Texts => only(value, list).or_else(|| first_that_is_not(value, DeValue::is_str)),
             Kind::Whole => only(value, whole),
             Kind::Number => only(value, |value| is_whole(value) || value.is_float()),
-            Kind::Size | Kind::Shape => {
-                only(value, list).or_else(|| first_that_is_not(value, whole))
-            }
+            Kind::Shape => not_wholes(value),
             Kind::Wholes if value.get_ref().is_array() => first_that_is_not(value, whole),
             Kind::Wholes => only(value, whole),
             Kind::Memory => only(value, |value| is_whole(value) || value.is_str()),
-            Kind::Grids => only(value, list).or_else(|| match value.get_ref().as_array() {
-                Some(grids) if grids.first().is_some_and(|grid| list(grid.get_ref())) => {
-                    grids.iter().find_map(|grid| Kind::Size.misfit(grid))
+            Kind::Grids | Kind::Sizes => match value.get_ref().as_array() {
+                Some(pairs) if pairs.first().is_some_and(|pair| list(pair.get_ref())) => {
+                    pairs.iter().find_map(not_wholes)
                 }
-                _ => first_that_is_not(value, whole),
-            }),
+                _ => not_wholes(value),
+            },
         }
     }
 }
@@ -262,6 +260,11 @@ fn first_that_is_not<'a, 'i>(
         .as_array()?
         .iter()
         .find(|element| !fits(element.get_ref()))
+}
+
+/// The part of `value` that keeps it from being a list of whole numbers.
+fn not_wholes<'a, 'i>(value: &'a Spanned<DeValue<'i>>) -> Option<&'a Spanned<DeValue<'i>>> {
+    only(value, |value| value.is_array()).or_else(|| first_that_is_not(value, is_whole))
 }
 
 fn is_whole(value: &DeValue<'_>) -> bool {
@@ -318,8 +321,8 @@ fn corrected(kind: Kind, value: &DeValue<'_>) -> Option<String> {
         (Kind::Text, DeValue::Array(texts)) if texts.len() == 1 => {
             texts[0].get_ref().as_str().map(toml_text)
         }
-        (Kind::Size, DeValue::Integer(digits)) => Some(format!("[{0}, {0}]", digits.as_str())),
-        (Kind::Size, DeValue::String(text)) => {
+        (Kind::Sizes, DeValue::Integer(digits)) => Some(format!("[{0}, {0}]", digits.as_str())),
+        (Kind::Sizes, DeValue::String(text)) => {
             let (height, width) = text.split_once(['x', ','])?;
             let height: u32 = height.trim().parse().ok()?;
             let width: u32 = width.trim().parse().ok()?;

@@ -9,6 +9,7 @@ mod features;
 mod file;
 mod keys;
 mod nearest;
+mod patches;
 mod paths;
 pub mod resolved;
 mod set;
@@ -21,11 +22,13 @@ pub use check::{MIN_MEMORY_BYTES, Overrides};
 pub use features::check_features;
 pub use file::{
     ClusterTable, FeaturesTable, InputTable, JobFile, Memory, Names, Number, OutputTable,
-    PatchesTable, Pooling, RunTable, SampleTable, VocabularyTable, Wholes,
+    PatchesTable, Pooling, RunTable, SampleTable, Sizes, VocabularyTable, Wholes,
 };
+pub use patches::sizes_of;
 
 use crate::container::MemoryLimit;
 use crate::kernel::encode::Recipe;
+use crate::kernel::grid::PatchShape;
 use crate::kernel::kmeans::{Algorithm, KMeansParams};
 use crate::kernel::nearest::Simd;
 use crate::kernel::vocabulary::Preparation;
@@ -37,8 +40,8 @@ pub struct Job {
     pub base_dir: PathBuf,
     /// `[input]`
     pub input: Input,
-    /// `[patches]`: how a patch is cut and prepared.
-    pub preparation: Preparation,
+    /// `[patches]`: how patches are cut and prepared, for each size; at least one, and alike but for height and width.
+    pub preparations: Vec<Preparation>,
     /// `patches.stride`: pixels from one patch to the next, both ways; at least 1.
     pub stride: u32,
     /// `[sample]`
@@ -53,6 +56,26 @@ pub struct Job {
     pub output: Output,
     /// `[run]`
     pub run: Run,
+}
+
+impl Job {
+    /// The sizes of patches, in the order of their words in a vector.
+    pub fn patches(&self) -> Vec<PatchShape> {
+        self.preparations.iter().map(|one| one.patch).collect()
+    }
+
+    /// See [`Preparation::is_by_image`]; the same for all sizes.
+    pub fn is_by_image(&self) -> bool {
+        self.preparations.iter().all(Preparation::is_by_image)
+    }
+
+    /// Decides what colour is looked at, and with it how many values a pixel of a patch has.
+    pub fn set_color(&mut self, color: Color) {
+        self.input.color = color;
+        for preparation in &mut self.preparations {
+            preparation.patch.channels = color.channels();
+        }
+    }
 }
 
 /// `input.max_pixels` of a job that does not say: 16 384 squared.
@@ -177,8 +200,8 @@ pub enum PerImage {
 pub enum VocabularySource {
     /// They are learned.
     Learn(KMeansParams),
-    /// They are read from a vocabulary file.
-    From(PathBuf),
+    /// They are read from vocabulary files, one for each size of patches, in their order.
+    From(Vec<PathBuf>),
 }
 
 /// Clusterings of whole images: one for each `k`.

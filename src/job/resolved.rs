@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::file::{
     ClusterTable, FeaturesTable, InputTable, JobFile, Memory, Names, Number, OutputTable,
-    PatchesTable, Pooling, RunTable, SampleTable, VocabularyTable, Wholes,
+    PatchesTable, Pooling, RunTable, SampleTable, Sizes, VocabularyTable, Wholes,
 };
 use super::paths::pattern_prefix;
 use super::{
@@ -20,6 +20,7 @@ use crate::error::Result;
 use crate::kernel::encode::{Encoding, Recipe};
 use crate::kernel::kmeans::{Init, KMeansParams};
 use crate::kernel::normalize::Normalize;
+use crate::kernel::vocabulary::Preparation;
 
 /// Keys that change no byte of features and vocabulary: where, how fast, how much, and what counts as success.
 const NOT_IDENTITY: [(&str, &[&str]); 3] = [
@@ -164,20 +165,30 @@ fn input_table(input: &Input, base_dir: &Path) -> InputTable {
 }
 
 fn patches_table(job: &Job) -> PatchesTable {
-    let (patch, normalize) = (job.preparation.patch, job.preparation.normalize);
+    // All sizes are prepared alike.
+    let Preparation {
+        normalize, whiten, ..
+    } = job.preparations[0];
+    let patches = job.preparations.iter().map(|one| one.patch);
+    let mut sizes: Vec<Vec<i64>> = patches
+        .map(|patch| [patch.height, patch.width].map(i64::from).to_vec())
+        .collect();
     PatchesTable {
-        size: Some(vec![i64::from(patch.height), i64::from(patch.width)]),
+        size: Some(match sizes.len() {
+            1 => Sizes::One(sizes.remove(0)),
+            _ => Sizes::Many(sizes),
+        }),
         stride: Some(i64::from(job.stride)),
         normalize: text(normalize.name()),
         epsilon: match normalize {
             Normalize::Patch { epsilon } => Some(Number::Real(epsilon)),
             Normalize::Image | Normalize::None => None,
         },
-        whiten: text(match job.preparation.whiten {
+        whiten: text(match whiten {
             Some(_) => "zca",
             None => "none",
         }),
-        whiten_epsilon: job.preparation.whiten.map(Number::Real),
+        whiten_epsilon: whiten.map(Number::Real),
     }
 }
 
@@ -216,8 +227,11 @@ fn sample_table(sample: &Sampling) -> SampleTable {
 
 fn vocabulary_table(vocabulary: &VocabularySource, base_dir: &Path) -> VocabularyTable {
     match vocabulary {
-        VocabularySource::From(file) => VocabularyTable {
-            from: Some(relative(file, base_dir)),
+        VocabularySource::From(files) => VocabularyTable {
+            from: Some(match files.as_slice() {
+                [file] => Names::One(relative(file, base_dir)),
+                files => Names::Many(files.iter().map(|file| relative(file, base_dir)).collect()),
+            }),
             ..VocabularyTable::default()
         },
         VocabularySource::Learn(params) => learning_table(params),

@@ -23,6 +23,10 @@ use super::sample::Patches;
 use super::vocabulary::{Preparation, Vocabulary};
 use super::weigh::{Shape, Weighting, weigh};
 
+mod several;
+
+pub use several::{Encoders, Lexicons};
+
 /// What a patch adds to the words of its cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {

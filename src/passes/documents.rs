@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::flow::{self, Pipeline};
 use crate::job::OnBadImage;
-use crate::kernel::encode::{Lexicon, Recipe};
+use crate::kernel::encode::{Lexicons, Recipe};
 use crate::kernel::vocabulary::{Documents, Vocabulary};
 use crate::stages::decode::{self, DecodeParams, Fit};
 use crate::stages::documents::{self, Counter};
@@ -12,11 +12,11 @@ use crate::stages::source::{ImageCost, Source, SourceParams};
 use super::plan::Plan;
 use super::progress::{Phase, Watch};
 
-/// In how many of the job's images each word of `vocabulary` occurs.
-pub fn count(plan: &Plan, vocabulary: &Vocabulary, watch: Watch<'_>) -> Result<Documents> {
+/// In how many of the job's images each word of each vocabulary occurs.
+pub fn count(plan: &Plan, vocabularies: &[Vocabulary], watch: Watch<'_>) -> Result<Vec<Documents>> {
     let (job, input) = (&plan.job, &plan.input);
     let counts = Recipe::counts();
-    let lexicon = Lexicon::new(vocabulary, &counts, job.stride, plan.simd);
+    let lexicons = Lexicons::new(vocabularies, &counts, job.stride, plan.simd);
     let mut source = Source::new(
         input,
         0..input.shards.len(),
@@ -29,7 +29,7 @@ pub fn count(plan: &Plan, vocabulary: &Vocabulary, watch: Watch<'_>) -> Result<D
             image_bytes: ImageCost::of_featurized,
             cost: ImageCost {
                 sampling: job.sample,
-                vector_bytes: (vocabulary.k() * size_of::<u64>()) as u64,
+                vector_bytes: (lexicons.n_values() * size_of::<u64>()) as u64,
             },
         },
     );
@@ -42,7 +42,7 @@ pub fn count(plan: &Plan, vocabulary: &Vocabulary, watch: Watch<'_>) -> Result<D
             OnBadImage::Zero | OnBadImage::Drop => OnBadImage::Drop,
         },
     };
-    let mut all = documents::none(vocabulary.k());
+    let mut all = documents::none(lexicons.n_values());
     watch.progress.enter(Phase::CountingWords);
     watch.progress.documents.set_total(input.n_rows());
     flow::run(
@@ -50,7 +50,7 @@ pub fn count(plan: &Plan, vocabulary: &Vocabulary, watch: Watch<'_>) -> Result<D
             source: Box::new(|| source.next_batch()),
             first: Box::new(|| Box::new(|batch| decode::decode(batch, input, decode_params))),
             second: Box::new(|| {
-                let mut worker = Counter::new(&lexicon);
+                let mut worker = Counter::new(&lexicons);
                 Box::new(move |batch| Ok(worker.count(batch)))
             }),
             fold: Box::new(|batch| {
@@ -62,5 +62,8 @@ pub fn count(plan: &Plan, vocabulary: &Vocabulary, watch: Watch<'_>) -> Result<D
         &watch.progress.documents,
         watch.interrupt,
     )?;
-    Ok(all)
+    Ok(documents::split(
+        &all,
+        vocabularies.iter().map(Vocabulary::k),
+    ))
 }

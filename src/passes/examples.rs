@@ -43,7 +43,8 @@ fn image(plan: &Plan, row: u64) -> Result<Option<ImageExample>> {
         return Ok(None);
     };
     let rows = ImageRows::new(&batch, &input.image, &shard.path().into())?;
-    let patch = plan.job.preparation.patch;
+    // Images are rebuilt from words of the first size.
+    let preparation = plan.job.preparations[0];
     let image = decode::image(&rows, 0, Fit::of(&plan.job));
     shard.bytes().check_whole(&info.path)?;
     let image = match image {
@@ -57,7 +58,7 @@ fn image(plan: &Plan, row: u64) -> Result<Option<ImageExample>> {
         let labels = Labels::new(batch.column_by_name(name)?, names.as_deref())?;
         Some(labels.get(0)?.text)
     });
-    let (scaling, middle) = middle(&image, patch, plan.job.preparation.normalize);
+    let (scaling, middle) = middle(&image, preparation.patch, preparation.normalize);
     let pixels = middle.pixels.as_ref();
     Ok(Some(ImageExample {
         file: info

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::error::Result;
 use crate::flow::{self, Pipeline};
-use crate::kernel::encode::Lexicon;
+use crate::kernel::encode::Lexicons;
 use crate::kernel::vocabulary::Vocabulary;
 use crate::shard::manifest::FeaturesFile;
 use crate::stages::decode::{self, DecodeParams, Fit};
@@ -19,7 +19,7 @@ use super::progress::{Phase, Watch};
 /// each file once it is whole.
 pub fn featurize(
     plan: &Plan,
-    vocabulary: &Vocabulary,
+    vocabularies: &[Vocabulary],
     shards: &[usize],
     dir: &Path,
     provenance: impl Fn(usize) -> String,
@@ -27,8 +27,8 @@ pub fn featurize(
     watch: Watch<'_>,
 ) -> Result<()> {
     let (job, input) = (&plan.job, &plan.input);
-    let lexicon = Lexicon::new(vocabulary, &job.features, job.stride, plan.simd);
-    let vector_bytes = (lexicon.n_values() * size_of::<f32>()) as u64;
+    let lexicons = Lexicons::new(vocabularies, &job.features, job.stride, plan.simd);
+    let vector_bytes = (lexicons.n_values() * size_of::<f32>()) as u64;
     let mut source = Source::new(
         input,
         shards.iter().copied(),
@@ -53,7 +53,7 @@ pub fn featurize(
     let mut sink = Sink::new(
         input,
         dir,
-        lexicon.n_values(),
+        lexicons.n_values(),
         plan.has_status(),
         provenance,
         on_file,
@@ -66,7 +66,7 @@ pub fn featurize(
             source: Box::new(|| source.next_batch()),
             first: Box::new(|| Box::new(|batch| decode::decode(batch, input, decode_params))),
             second: Box::new(|| {
-                let mut worker = Featurizer::new(input, &lexicon, job.input.on_bad_image);
+                let mut worker = Featurizer::new(input, &lexicons, job.input.on_bad_image);
                 Box::new(move |batch| worker.featurize(batch))
             }),
             fold: Box::new(|batch| sink.push(batch)),

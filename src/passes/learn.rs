@@ -1,5 +1,5 @@
-//! The learning pass: source, decode, sample, gather; then k-means over what was gathered, prepared first where patches have
-//! scalings of their own or are whitened.
+//! The learning pass, once for each size of patches: source, decode, sample, gather; then k-means over what was gathered,
+//! prepared first where patches have scalings of their own or are whitened.
 
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
@@ -8,8 +8,9 @@ use crate::error::{Error, Result};
 use crate::flow::{self, Pipeline, StageStats};
 use crate::job::OnBadImage;
 use crate::kernel::kmeans::KMeansParams;
+use crate::kernel::vocabulary::Preparation;
 use crate::shard::examples::PatchExamples;
-use crate::shard::manifest::RestartEntry;
+use crate::shard::manifest::{RestartEntry, sized_name};
 use crate::shard::spill::Sample;
 use crate::stages::decode::{self, DecodeParams, Fit};
 use crate::stages::examples;
@@ -23,20 +24,23 @@ use super::checkpoint::{Keeper, ShardEnds};
 use super::plan::Plan;
 use super::progress::{Event, Phase, Progress, Watch};
 
-/// What checkpoints of this pass are called.
+/// What checkpoints of this pass are called, where there is one size of patches.
 const CHECKPOINT: &str = "vocabulary";
 
-/// Learns the words of a job, and keeps some patches of the sample to be looked at; the sample may be spilled into `dir`.
-/// Goes on from what `keeper` kept of an interrupted run.
+/// Learns the words of a job for its size `at`, and keeps some patches of the sample to be looked at; the sample may be
+/// spilled into `dir`. Goes on from what `keeper` kept of an interrupted run.
 pub fn learn(
     plan: &Plan,
+    at: usize,
     params: &KMeansParams,
     dir: &Path,
     keeper: &Keeper,
     watch: Watch<'_>,
 ) -> Result<(Learned, PatchExamples)> {
+    let preparation = plan.job.preparations[at];
+    let checkpoint = &sized_name(CHECKPOINT, preparation.patch, plan.job.preparations.len());
     watch.progress.enter(Phase::Sampling);
-    let sample = gather(plan, dir, keeper, watch)?;
+    let sample = gather(plan, preparation, checkpoint, dir, keeper, watch)?;
     let view = sample.view();
     (watch.on_event)(Event::Sampled {
         images: view.n_records() as u64,
@@ -58,22 +62,22 @@ pub fn learn(
     watch.progress.enter(Phase::Clustering);
     let stop = || watch.interrupt.load(Relaxed);
     let job = &plan.job;
-    let prepared = match job.preparation.is_by_image() {
+    let prepared = match preparation.is_by_image() {
         true => None,
         false => {
             watch.progress.set_note("preparing the patches".to_owned());
             let (threads, heap) = (job.run.threads, plan.memory.prepared_bytes);
             Some(flow::guarded("prepare", None, || {
-                prepare::prepare(&view, &job.preparation, threads, heap, dir, &stop)
+                prepare::prepare(&view, &preparation, threads, heap, dir, &stop)
             })?)
         }
     };
     let values = prepared
         .as_ref()
         .map_or(view, |prepared| prepared.sample.view());
-    let preparation = match &prepared {
-        Some(_) => prepare::as_values(job.preparation.patch.len()),
-        None => job.preparation,
+    let as_learned = match &prepared {
+        Some(_) => prepare::as_values(preparation.patch.len()),
+        None => preparation,
     };
     let stats = &watch.progress.kmeans;
     stats.set_total(params.n_init as u64);
@@ -83,21 +87,21 @@ pub fn learn(
     flow::guarded(stats.name, None, || {
         let mut learned = kmeans::learn(
             &values,
-            preparation,
+            as_learned,
             params,
             plan.job.run.threads,
             plan.simd,
-            keeper.training(CHECKPOINT),
+            keeper.training(checkpoint),
             &kmeans::Watch {
                 progress: &|at| tell(at, stats, watch.progress),
                 stop: &stop,
                 is_due: &|| keeper.is_due(),
-                keep: &|at| keeper.keep_training(CHECKPOINT, at),
+                keep: &|at| keeper.keep_training(checkpoint, at),
             },
         )?;
         let seed = plan.job.run.seed;
         let kept = examples::patches(&view, &values, &learned.vocabulary, plan.simd, seed);
-        learned.vocabulary.preparation = job.preparation;
+        learned.vocabulary.preparation = preparation;
         learned.vocabulary.whitening = prepared
             .as_ref()
             .and_then(|prepared| prepared.whitening.clone());
@@ -133,16 +137,23 @@ pub(super) fn restarts_log(learned: &Learned) -> Vec<RestartEntry> {
 }
 
 /// Streams the inputs once and keeps the sampled patches.
-fn gather(plan: &Plan, dir: &Path, keeper: &Keeper, watch: Watch<'_>) -> Result<Sample> {
+fn gather(
+    plan: &Plan,
+    preparation: Preparation,
+    checkpoint: &str,
+    dir: &Path,
+    keeper: &Keeper,
+    watch: Watch<'_>,
+) -> Result<Sample> {
     let (job, input) = (&plan.job, &plan.input);
     let n_shards = input.shards.len();
     let mut gather = Gather::new(
-        job.preparation.patch,
+        preparation.patch,
         job.sample.max_patches,
         plan.memory.sample_bytes,
         dir,
     );
-    let (file, of) = keeper.sampling(CHECKPOINT);
+    let (file, of) = keeper.sampling(checkpoint);
     let n_gathered = gather.go_on(&file, &of)?.min(n_shards);
     let mut source = Source::new(
         input,
@@ -170,14 +181,16 @@ fn gather(plan: &Plan, dir: &Path, keeper: &Keeper, watch: Watch<'_>) -> Result<
         },
     };
     let sample_params = SampleParams {
-        preparation: job.preparation,
+        preparation,
         stride: job.stride,
         sampling: job.sample,
         seed: job.run.seed,
     };
     let rows = input.shards[n_gathered..].iter().map(|shard| shard.n_rows);
-    watch.progress.learn.set_total(rows.sum());
-    let mut ends = ShardEnds::new(keeper, CHECKPOINT, n_gathered);
+    // What was sampled for other sizes is counted as well.
+    let n_before = watch.progress.learn.stages[0].done();
+    watch.progress.learn.set_total(n_before + rows.sum::<u64>());
+    let mut ends = ShardEnds::new(keeper, checkpoint, n_gathered);
     let result = flow::run(
         Pipeline {
             source: Box::new(|| source.next_batch()),

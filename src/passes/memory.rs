@@ -8,6 +8,7 @@ use crate::container::MemoryLimit;
 use crate::error::{Error, Result};
 use crate::job::{Job, VocabularySource};
 use crate::kernel::encode::{Encoder, Lexicon, Recipe};
+use crate::kernel::vocabulary::Preparation;
 use crate::report;
 use crate::shard::page_need::PageNeed;
 use crate::stages::examples;
@@ -79,9 +80,9 @@ pub struct MemoryPlan {
 /// What a job's inputs and outputs need.
 #[derive(Debug, Clone)]
 pub struct Needs<'a> {
-    /// Words.
-    pub k: usize,
-    /// Sampled patches that there can be, as far as the first image tells.
+    /// Words of each vocabulary.
+    pub ks: &'a [usize],
+    /// Sampled patches of one size that there can be, as far as the first image tells.
     pub n_hashes: u64,
     /// Most batches that the pipeline holds.
     pub max_in_flight: usize,
@@ -100,20 +101,23 @@ impl MemoryPlan {
     /// The ceiling is too low for the job.
     pub fn new(job: &Job, needs: &Needs<'_>) -> Result<MemoryPlan> {
         let ceiling_bytes = job.run.memory_bytes;
-        let (k, preparation) = (needs.k, &job.preparation);
-        let patch = preparation.patch;
+        let sizes = || needs.ks.iter().copied().zip(&job.preparations);
+        // One vocabulary is learned after the other; all are used at once.
+        let most = |bytes: &dyn Fn(usize, &Preparation) -> u64| {
+            sizes().map(|(k, one)| bytes(k, one)).max().unwrap_or(0)
+        };
         let kmeans_bytes = match &job.vocabulary {
-            VocabularySource::Learn(params) => {
+            VocabularySource::Learn(params) => most(&|k, preparation| {
                 let shape = match preparation.is_by_image() {
-                    true => patch,
-                    false => prepare::as_values(patch.len()).patch,
+                    true => preparation.patch,
+                    false => prepare::as_values(preparation.patch.len()).patch,
                 };
                 kmeans::heap_bytes(k, shape, params, job.run.threads)
-            }
+            }),
             VocabularySource::From(_) => 0,
         };
         let is_learned = kmeans_bytes > 0;
-        let is_prepared = is_learned && !preparation.is_by_image();
+        let is_prepared = is_learned && !job.is_by_image();
         let clusters = needs.clusters.unwrap_or_default();
         let mut plan = MemoryPlan {
             ceiling_bytes,
@@ -130,17 +134,17 @@ impl MemoryPlan {
             },
             prepared_bytes: if is_prepared { MIN_SAMPLE_BYTES } else { 0 },
             prepare_bytes: match is_prepared {
-                true => prepare::heap_bytes(preparation, job.run.threads),
+                true => most(&|_, preparation| prepare::heap_bytes(preparation, job.run.threads)),
                 false => 0,
             },
             kmeans_bytes,
-            words_bytes: words_bytes(job, k),
+            words_bytes: words_bytes(job, needs.ks),
             sink_bytes: needs.sink_bytes,
             cluster_sample_bytes: needs.clusters.map_or(0, |_| MIN_SAMPLE_BYTES),
             cluster_group_bytes: clusters.group_bytes,
             cluster_kmeans_bytes: clusters.kmeans_bytes,
             cluster_label_bytes: clusters.label_bytes,
-            report_bytes: report::heap_bytes(k, patch.len()) + examples::heap_bytes(patch),
+            report_bytes: report_bytes(job, needs.ks),
         };
         let needed = plan
             .learn_bytes()
@@ -269,16 +273,33 @@ impl MemoryPlan {
 }
 
 /// Words and workers of the featurizing pass, or of the one that counts words for it.
-fn words_bytes(job: &Job, k: usize) -> u64 {
-    let (preparation, threads) = (&job.preparation, job.run.threads as u64);
-    let of = |recipe: &Recipe| {
-        Lexicon::heap_bytes(k, preparation, recipe)
-            + threads * Encoder::heap_bytes(k, preparation, recipe)
+fn words_bytes(job: &Job, ks: &[usize]) -> u64 {
+    let threads = job.run.threads as u64;
+    let of = |recipe: &Recipe| -> u64 {
+        let sizes = ks.iter().zip(&job.preparations);
+        let bytes = sizes.map(|(&k, preparation)| {
+            // The vectors of several vocabularies are put together.
+            let together = match ks.len() {
+                1 => 0,
+                _ => size_of::<f32>() * recipe.n_values(k, preparation.patch.len()),
+            };
+            Lexicon::heap_bytes(k, preparation, recipe)
+                + threads * (Encoder::heap_bytes(k, preparation, recipe) + 2 * together as u64)
+        });
+        bytes.sum()
     };
     match job.features.needs_documents() {
         true => of(&job.features).max(of(&Recipe::counts())),
         false => of(&job.features),
     }
+}
+
+/// Words, kept patches and pictures of all sizes.
+fn report_bytes(job: &Job, ks: &[usize]) -> u64 {
+    let patches = || job.preparations.iter().map(|one| one.patch);
+    let words = ks.iter().zip(patches());
+    let examples: u64 = patches().map(examples::heap_bytes).sum();
+    report::heap_bytes(words.map(|(&k, patch)| (k, patch.len()))) + examples
 }
 
 fn pages_bytes(needs: &Needs<'_>) -> u64 {

@@ -1,5 +1,7 @@
 //! What a job will do, worked out from the job and the inputs' footers before anything is written.
 
+use std::path::Path;
+
 use crate::error::{Error, Result};
 use crate::flow::Limits;
 use crate::job::{Color, Job, PerImage, VocabularySource};
@@ -35,14 +37,14 @@ pub struct Plan {
     pub job: Job,
     /// Its inputs, opened.
     pub input: InputSet,
-    /// Words.
-    pub k: usize,
+    /// Words of each vocabulary: one for each size of patches.
+    pub ks: Vec<usize>,
     /// Length of a vector.
     pub n_values: usize,
     /// Height and width of the first image, if it is a good one.
     pub first_image: Option<(u32, u32)>,
-    /// The finished vocabulary, with `vocabulary.from`.
-    pub vocabulary: Option<Vocabulary>,
+    /// The finished vocabularies, with `vocabulary.from`; none where they are learned.
+    pub vocabularies: Vec<Vocabulary>,
     /// The clusterings, if there are any.
     pub clusters: Option<ClusterPlan>,
     /// How memory is divided.
@@ -66,20 +68,10 @@ impl Plan {
         let job = &decided(job, &first_image)?;
         input.image.reading.color = job.input.color;
         let first_image = first_image.ok().map(|image| (image.height, image.width));
-        let (k, vocabulary) = match &job.vocabulary {
-            VocabularySource::Learn(params) => (params.k, None),
-            VocabularySource::From(path) => {
-                if !path.exists() {
-                    return Err(Error::setting(
-                        "vocabulary.from",
-                        format!("there is no {}", path.display()),
-                        "paths are relative to the job file; a run leaves its words in vocabulary.parquet",
-                    ));
-                }
-                let (vocabulary, _) = vocabulary::read(path)?;
-                check_preparation(job, &vocabulary)?;
-                (vocabulary.k(), Some(vocabulary))
-            }
+        let vocabularies = finished(job)?;
+        let ks = match &job.vocabulary {
+            VocabularySource::Learn(params) => vec![params.k; job.preparations.len()],
+            VocabularySource::From(_) => vocabularies.iter().map(Vocabulary::k).collect(),
         };
         let mut limits = Limits {
             // One thread needs no channels.
@@ -90,14 +82,14 @@ impl Plan {
             },
             budget_bytes: 0,
         };
-        let n_values = check_features(job, k, vocabulary.as_ref())?;
+        let n_values = check_features(job, &ks, &vocabularies)?;
         let clusters = ClusterPlan::new(job, &input, n_values)?;
         let writer_bytes = input.shards.iter().map(|shard| {
             let layout = input.layout(shard, n_values, has_status(job));
             layout.writer_bytes(shard.n_rows)
         });
         let needs = Needs {
-            k,
+            ks: &ks,
             n_hashes: n_hashes(&input, job, first_image),
             max_in_flight: limits.max_in_flight(),
             pages: &input.pages,
@@ -112,9 +104,9 @@ impl Plan {
             job: job.clone(),
             first_image,
             input,
-            k,
+            ks,
             n_values,
-            vocabulary,
+            vocabularies,
             clusters,
             memory,
             limits,
@@ -127,8 +119,13 @@ impl Plan {
         self.input.n_rows().div_ceil(self.job.sample.every)
     }
 
-    /// Patches of an image the size of the first, and how many of them are sampled.
-    pub fn patches_per_image(&self) -> Option<(usize, usize)> {
+    /// Words of all vocabularies.
+    pub fn k(&self) -> usize {
+        self.ks.iter().sum()
+    }
+
+    /// Patches of each size of an image the size of the first, and how many of them are sampled.
+    pub fn patches_per_image(&self) -> Option<Vec<(usize, usize)>> {
         patches_per_image(&self.job, self.first_image)
     }
 
@@ -138,18 +135,26 @@ impl Plan {
     }
 }
 
-fn patches_per_image(job: &Job, first_image: Option<(u32, u32)>) -> Option<(usize, usize)> {
+fn patches_per_image(job: &Job, first_image: Option<(u32, u32)>) -> Option<Vec<(usize, usize)>> {
     let (height, width) = first_image?;
-    let grid = Grid::new(height, width, job.preparation.patch, job.stride)?;
-    Some((grid.len(), n_sampled(job.sample.per_image, grid.len())))
+    let patches = job.preparations.iter().map(|one| one.patch);
+    patches
+        .map(|patch| {
+            let grid = Grid::new(height, width, patch, job.stride)?;
+            Some((grid.len(), n_sampled(job.sample.per_image, grid.len())))
+        })
+        .collect()
 }
 
-/// Sampled patches that there can be: exact for a number an image, twice what images like the first would give for a share.
+/// Sampled patches of one size that there can be: exact for a number an image, twice what images like the first would give for a share.
 fn n_hashes(input: &InputSet, job: &Job, first_image: Option<(u32, u32)>) -> u64 {
     let n_images = input.n_rows().div_ceil(job.sample.every);
     let per_image = match (job.sample.per_image, patches_per_image(job, first_image)) {
         (PerImage::Count(count), _) => count,
-        (PerImage::Share(_), Some((_, sampled))) => 2 * sampled as u64,
+        (PerImage::Share(_), Some(sizes)) => {
+            let most = sizes.iter().map(|&(_, sampled)| sampled).max();
+            2 * most.unwrap_or(0) as u64
+        }
         (PerImage::Share(_), None) => u64::MAX,
     };
     n_images.saturating_mul(per_image)
@@ -160,28 +165,59 @@ pub fn has_status(job: &Job) -> bool {
     job.input.on_bad_image == crate::job::OnBadImage::Zero
 }
 
-fn check_preparation(job: &Job, vocabulary: &Vocabulary) -> Result<()> {
-    let (ours, theirs) = (job.preparation, vocabulary.preparation);
-    let pairs = keys(&theirs).into_iter().zip(keys(&ours));
+/// The vocabularies that a job names, if it does.
+fn finished(job: &Job) -> Result<Vec<Vocabulary>> {
+    let VocabularySource::From(paths) = &job.vocabulary else {
+        return Ok(Vec::new());
+    };
+    let vocabularies = paths.iter().enumerate().map(|(at, path)| {
+        if !path.exists() {
+            return Err(Error::setting(
+                "vocabulary.from",
+                format!("there is no {}", path.display()),
+                "paths are relative to the job file; a run leaves its words in vocabulary.parquet",
+            ));
+        }
+        let (vocabulary, _) = vocabulary::read(path)?;
+        check_preparation(job, at, path, &vocabulary)?;
+        Ok(vocabulary)
+    });
+    vocabularies.collect()
+}
+
+/// Whether the words at a place of `vocabulary.from` are of the patches at that place of the job.
+fn check_preparation(job: &Job, at: usize, path: &Path, vocabulary: &Vocabulary) -> Result<()> {
+    const SIZE: &str = "patches.size";
+    let is_one = job.preparations.len() == 1;
+    let (ours, theirs) = (&job.preparations[at], &vocabulary.preparation);
+    let pairs = keys(theirs).into_iter().zip(keys(ours));
     let other: Vec<_> = pairs.filter(|(theirs, ours)| theirs != ours).collect();
     if other.is_empty() {
         return Ok(());
     }
     let differences: Vec<String> = other
         .iter()
-        .map(|((key, theirs), (_, ours))| format!("{key} = {theirs}, the job has {ours}"))
+        .map(|((key, theirs), (_, ours))| match *key == SIZE && !is_one {
+            true => format!("{key} = {theirs}, the job has {ours} in its place"),
+            false => format!("{key} = {theirs}, the job has {ours}"),
+        })
         .collect();
     let settings = other
         .iter()
         .map(|((key, theirs), _)| match theirs.as_str() {
+            _ if *key == SIZE && !is_one => format!("name vocabularies in the order of {key}"),
             "none" => format!("leave {key} out"),
             theirs => format!("set {key} = {theirs}"),
         });
     let settings: Vec<String> = settings.collect();
+    let whose = match is_one {
+        true => "its words".to_owned(),
+        false => format!("the words of {}", path.display()),
+    };
     Err(Error::setting(
         "vocabulary.from",
         format!(
-            "its words were learned with {}",
+            "{whose} were learned with {}",
             differences.join("; and with ")
         ),
         format!("{}, or learn another one", settings.join(" and ")),
@@ -220,26 +256,27 @@ fn keys(preparation: &Preparation) -> [(&'static str, String); 6] {
 }
 
 /// The length of a job's vectors, and whether words and patches can be what its features need.
-fn check_features(job: &Job, k: usize, vocabulary: Option<&Vocabulary>) -> Result<usize> {
-    let d = job.preparation.patch.len();
-    if job.preparation.whiten.is_some() && d > MAX_D {
-        return Err(Error::setting(
-            "patches.whiten",
-            format!(
-                "a {} patch has {d} values, and at most {MAX_D} are whitened",
-                job.preparation.patch
-            ),
-            "take smaller patches, or leave it out",
-        ));
+fn check_features(job: &Job, ks: &[usize], vocabularies: &[Vocabulary]) -> Result<usize> {
+    let mut n_values = 0;
+    for (Preparation { patch, whiten, .. }, &k) in job.preparations.iter().zip(ks) {
+        let d = patch.len();
+        if whiten.is_some() && d > MAX_D {
+            return Err(Error::setting(
+                "patches.whiten",
+                format!("a {patch} patch has {d} values, and at most {MAX_D} are whitened"),
+                "take smaller patches, or leave it out",
+            ));
+        }
+        n_values += job.features.n_values(k, d);
     }
-    if job.features.needs_documents() && vocabulary.is_some_and(|words| words.documents.is_none()) {
+    let is_uncounted = |words: &Vocabulary| words.documents.is_none();
+    if job.features.needs_documents() && vocabularies.iter().any(is_uncounted) {
         return Err(Error::setting(
             "features.weighting",
             "\"tf-idf\" weighs words by the images that they occur in, and the vocabulary of vocabulary.from has not counted them",
             "learn the vocabulary in a job with \"tf-idf\", which counts them, or leave it out",
         ));
     }
-    let n_values = job.features.n_values(k, d);
     if n_values > MAX_VALUES {
         return Err(Error::setting(
             "features.pooling",
@@ -291,11 +328,10 @@ fn decided(job: &Job, first_image: &Result<Image, Reason>) -> Result<Job> {
                 "set it to \"grey\" or \"rgb\", or put a shard with good images first",
             )
         })?;
-        job.input.color = match image.channels {
+        job.set_color(match image.channels {
             1 => Color::GreyOnly,
             _ => Color::Rgb,
-        };
-        job.preparation.patch.channels = job.input.color.channels();
+        });
     }
     Ok(job)
 }

@@ -7,13 +7,15 @@ use serde_json::{Value, json};
 use crate::error::{Error, Result};
 use crate::flow;
 use crate::job::{Job, MaxBad, VocabularySource, resolved};
+use crate::kernel::kmeans::KMeansParams;
 use crate::kernel::vocabulary::Vocabulary;
 use crate::report::{self, Drawn, REPORT_FILE};
-use crate::shard::examples::write_patches;
+use crate::shard::each::Each;
+use crate::shard::examples::{patches_file, write_patches};
 use crate::shard::journal::Journal;
 use crate::shard::manifest::{
     BAD_IMAGES_DIR, Columns, Counts, FORMAT, FeaturesFile, InputCounts, Manifest, ManifestBadImage,
-    ManifestInput, ManifestOutput, State, Tally, VOCABULARY_FILE,
+    ManifestInput, ManifestOutput, State, Tally, vocabulary_files,
 };
 use crate::shard::timeline::write as write_timeline;
 use crate::shard::vocabulary;
@@ -81,7 +83,7 @@ pub fn run(job: &Job, fresh: bool, watch: Watch<'_>) -> Result<Outcome> {
     });
     let passed = passed?;
 
-    let mut kept: Vec<ManifestOutput> = state.patches.take().into_iter().collect();
+    let mut kept: Vec<ManifestOutput> = std::mem::take(&mut *state.patches);
     kept.push(keep_images(&plan, dir.path())?);
     kept.push(write_timeline(dir.path(), &timeline)?);
     let timings = json!({
@@ -98,7 +100,7 @@ pub fn run(job: &Job, fresh: bool, watch: Watch<'_>) -> Result<Outcome> {
         "memory": plan.memory,
         "process": watch.progress.memory(),
     });
-    let manifest = manifest(&plan, &passed.vocabulary, state, kept, timings);
+    let manifest = manifest(&plan, &passed.vocabularies, state, kept, timings);
     dir.finish(&manifest)?;
     let report = draw(&dir);
     check_bad(job, &manifest)?;
@@ -116,7 +118,7 @@ fn draw(dir: &RunDir) -> Result<Drawn> {
 
 /// What the passes gave, and how long they took.
 struct Passed {
-    vocabulary: Vocabulary,
+    vocabularies: Vec<Vocabulary>,
     learn_seconds: f64,
     documents_seconds: f64,
     featurize_seconds: f64,
@@ -131,21 +133,21 @@ fn passes(
     watch: Watch<'_>,
 ) -> Result<Passed> {
     let start = Instant::now();
-    let mut vocabulary = obtain_vocabulary(plan, dir, state, keeper, watch)?;
+    let mut vocabularies = obtain_vocabularies(plan, dir, state, keeper, watch)?;
     let learn_seconds = start.elapsed().as_secs_f64();
 
     let start = Instant::now();
-    count_documents(plan, &mut vocabulary, dir, state, watch)?;
+    count_documents(plan, &mut vocabularies, dir, state, watch)?;
     let documents_seconds = start.elapsed().as_secs_f64();
 
     let start = Instant::now();
-    write_features(plan, &vocabulary, dir, state, watch)?;
+    write_features(plan, &vocabularies, dir, state, watch)?;
     let featurize_seconds = start.elapsed().as_secs_f64();
 
     let start = Instant::now();
     cluster(plan, dir, state, keeper, watch)?;
     Ok(Passed {
-        vocabulary,
+        vocabularies,
         learn_seconds,
         documents_seconds,
         featurize_seconds,
@@ -153,74 +155,124 @@ fn passes(
     })
 }
 
-/// The vocabulary: the one an interrupted run has written, the one the job names, or a new one.
-fn obtain_vocabulary(
+/// The vocabularies, one after the other: those that an interrupted run has written, those that the job names, or new ones.
+fn obtain_vocabularies(
     plan: &Plan,
     dir: &RunDir,
     state: &mut State,
     keeper: &Keeper,
     watch: Watch<'_>,
-) -> Result<Vocabulary> {
-    let path = dir.path().join(VOCABULARY_FILE);
-    if state.vocabulary.is_some() {
-        return Ok(vocabulary::read(&path)?.0);
-    }
-    // From here on the directory is this job's, even if the run is cut off.
-    state.write(dir.path())?;
-    let vocabulary = match (&plan.job.vocabulary, &plan.vocabulary) {
-        (VocabularySource::Learn(params), _) => {
-            let (learned, kept) = learn(plan, params, dir.path(), keeper, watch)?;
-            state.learning = Some(learning_log(&learned));
-            // Before the words: a run that has them does not sample again.
-            state.patches = Some(write_patches(dir.path(), &kept)?);
-            learned.vocabulary
+) -> Result<Vec<Vocabulary>> {
+    let mut vocabularies = Vec::new();
+    for (at, name) in vocabulary_files(&plan.job.patches()).iter().enumerate() {
+        let path = dir.path().join(name);
+        if at < state.vocabulary.len() {
+            vocabularies.push(vocabulary::read(&path)?.0);
+            continue;
         }
-        (VocabularySource::From(_), Some(vocabulary)) => vocabulary.clone(),
-        (VocabularySource::From(_), None) => unreachable!("the plan read it"),
-    };
-    let file = vocabulary::write(&path, &vocabulary, &resolved::identity_json(&plan.job))?;
-    (watch.on_event)(Event::Vocabulary {
-        path: VOCABULARY_FILE,
-        k: vocabulary.k(),
-        inertia_per_patch: vocabulary.inertia_per_patch(),
-    });
-    state.vocabulary = Some(file);
-    state.write(dir.path())?;
-    keeper.clear()?;
-    Ok(vocabulary)
+        // From here on the directory is this job's, even if the run is cut off.
+        state.write(dir.path())?;
+        let vocabulary = match (&plan.job.vocabulary, plan.vocabularies.get(at)) {
+            (VocabularySource::Learn(params), _) => {
+                learn_one(plan, at, params, dir, state, keeper, watch)?
+            }
+            (VocabularySource::From(_), Some(vocabulary)) => vocabulary.clone(),
+            (VocabularySource::From(_), None) => unreachable!("the plan read it"),
+        };
+        let file = vocabulary::write(&path, &vocabulary, &resolved::identity_json(&plan.job))?;
+        (watch.on_event)(Event::Vocabulary {
+            path: name,
+            k: vocabulary.k(),
+            inertia_per_patch: vocabulary.inertia_per_patch(),
+        });
+        state.vocabulary.push(file);
+        state.write(dir.path())?;
+        keeper.clear()?;
+        vocabularies.push(vocabulary);
+    }
+    Ok(vocabularies)
 }
 
-/// Counts in how many images words occur, where the job weighs them by that, and writes the vocabulary again, with it. A
-/// run that was cut off before has one without, and counts anew.
+/// Learns the words of size `at`, and notes how, and which patches were kept.
+fn learn_one(
+    plan: &Plan,
+    at: usize,
+    params: &KMeansParams,
+    dir: &RunDir,
+    state: &mut State,
+    keeper: &Keeper,
+    watch: Watch<'_>,
+) -> Result<Vocabulary> {
+    let (learned, kept) = learn(plan, at, params, dir.path(), keeper, watch)?;
+    state.learning.truncate(at);
+    state.learning.push(learning_log(plan, at, &learned));
+    // Before the words: a run that has them does not sample again.
+    let patches = plan.job.patches();
+    let name = patches_file(patches[at], patches.len());
+    let kept = write_patches(dir.path(), &name, &kept)?;
+    state.patches.retain(|older| older.path != name);
+    state.patches.push(kept);
+    Ok(learned.vocabulary)
+}
+
+/// Counts in how many images words occur, where the job weighs them by that, and writes the vocabularies again, with it. A
+/// run that was cut off before has some without, and counts anew.
 fn count_documents(
     plan: &Plan,
-    vocabulary: &mut Vocabulary,
+    vocabularies: &mut [Vocabulary],
     dir: &RunDir,
     state: &mut State,
     watch: Watch<'_>,
 ) -> Result<()> {
-    if !plan.job.features.needs_documents() || vocabulary.documents.is_some() {
+    let is_counted = |words: &Vocabulary| words.documents.is_some();
+    if !plan.job.features.needs_documents() || vocabularies.iter().all(is_counted) {
         return Ok(());
     }
-    vocabulary.documents = Some(documents::count(plan, vocabulary, watch)?);
-    let path = dir.path().join(VOCABULARY_FILE);
+    let counted = documents::count(plan, vocabularies, watch)?;
+    let names = vocabulary_files(&plan.job.patches());
     let job = resolved::identity_json(&plan.job);
-    state.vocabulary = Some(vocabulary::write(&path, vocabulary, &job)?);
-    state.write(dir.path())
+    for (at, documents) in counted.into_iter().enumerate() {
+        vocabularies[at].documents = Some(documents);
+        let path = dir.path().join(&names[at]);
+        state.vocabulary[at] = vocabulary::write(&path, &vocabularies[at], &job)?;
+        state.write(dir.path())?;
+    }
+    Ok(())
 }
 
-fn learning_log(learned: &Learned) -> Value {
-    json!({
+fn learning_log(plan: &Plan, at: usize, learned: &Learned) -> Value {
+    let mut log = json!({
         "patches": learned.vocabulary.counts.iter().sum::<u64>(),
         "inertia_per_patch": learned.vocabulary.inertia_per_patch(),
         "restarts": restarts_log(learned),
-    })
+    });
+    if plan.job.preparations.len() > 1 {
+        log["size"] = size_json(plan, at);
+    }
+    log
+}
+
+fn size_json(plan: &Plan, at: usize) -> Value {
+    let patch = plan.job.preparations[at].patch;
+    json!([patch.height, patch.width])
+}
+
+/// Which words vectors are of, for the footers of features files.
+fn words_provenance(plan: &Plan, state: &State) -> Value {
+    let words = plan.ks.iter().zip(state.vocabulary.iter()).enumerate();
+    let words: Each<Value> = words
+        .map(|(at, (k, file))| match plan.ks.len() {
+            1 => json!({"k": k, "blake3": file.blake3}),
+            _ => json!({"size": size_json(plan, at), "k": k, "blake3": file.blake3}),
+        })
+        .collect();
+    json!(words)
 }
 
 /// The features of every shard that has none yet.
 fn write_features(
     plan: &Plan,
-    vocabulary: &Vocabulary,
+    vocabularies: &[Vocabulary],
     dir: &RunDir,
     state: &mut State,
     watch: Watch<'_>,
@@ -233,14 +285,14 @@ fn write_features(
     let mut journal = Journal::open(dir.path(), state)?;
     let mut features = job["features"].clone();
     features["length"] = plan.n_values.into();
-    let vocabulary_blake3 = state.vocabulary.as_ref().map(|file| file.blake3.clone());
+    let words = words_provenance(plan, state);
     let provenance = |shard: usize| {
         let input = &plan.input.shards[shard];
         json!({
             "format": FORMAT,
             "bovw": env!("CARGO_PKG_VERSION"),
             "job": job,
-            "vocabulary": {"k": vocabulary.k(), "blake3": vocabulary_blake3},
+            "vocabulary": words,
             "input": {"name": file_name(&input.path), "size_bytes": input.fingerprint.size_bytes, "rows": input.n_rows},
             "features": features,
         })
@@ -263,7 +315,7 @@ fn write_features(
     };
     let result = featurize(
         plan,
-        vocabulary,
+        vocabularies,
         &shards,
         dir.path(),
         provenance,
@@ -317,7 +369,7 @@ fn stage_timings(watch: Watch<'_>) -> Value {
 /// The manifest; `kept` is what a report is drawn from.
 fn manifest(
     plan: &Plan,
-    vocabulary: &Vocabulary,
+    vocabularies: &[Vocabulary],
     state: State,
     kept: Vec<ManifestOutput>,
     run: Value,
@@ -326,11 +378,16 @@ fn manifest(
     let mut outputs = Vec::new();
     let mut bad_images = Vec::new();
     let (mut n_bad, mut n_rows) = (0, 0);
-    if let Some(file) = state.vocabulary {
+    let names = vocabulary_files(&plan.job.patches());
+    for ((path, words), file) in names
+        .into_iter()
+        .zip(vocabularies)
+        .zip(state.vocabulary.iter())
+    {
         outputs.push(ManifestOutput {
-            path: VOCABULARY_FILE.to_owned(),
-            rows: vocabulary.k() as u64,
-            file,
+            path,
+            rows: words.k() as u64,
+            file: file.clone(),
         });
     }
     let mut inputs = Vec::new();
@@ -382,13 +439,13 @@ fn manifest(
             tally,
             bad_images: n_bad,
             rows: n_rows,
-            words: vocabulary.k() as u64,
+            words: plan.k() as u64,
             values: plan.n_values as u64,
         },
         columns: columns(plan),
         inputs,
         outputs,
-        learning: state.learning.unwrap_or_default(),
+        learning: state.learning,
         clusters,
         bad_images,
         run,

@@ -6,15 +6,16 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::job::{Clustering, Io, Job, VocabularySource, resolved};
+use crate::job::{Clustering, Io, Job, VocabularySource, resolved, sizes_of};
 use crate::report;
-use crate::shard::examples::{PATCHES_FILE, PICTURES_DIR};
+use crate::shard::each::Each;
+use crate::shard::examples::{PICTURES_DIR, patches_file};
 use crate::shard::input::InputSet;
 use crate::shard::journal::{self, JOURNAL_FILE};
 use crate::shard::manifest::{
     BAD_IMAGES_DIR, BadImage, CLUSTERS_DIR, ClusterFiles, FEATURES_DIR, FORMAT, FeaturesFile,
     InputState, MANIFEST_FILE, Manifest, ManifestOutput, STATE_FILE, State, VOCABULARY_FILE,
-    hash_file,
+    hash_file, vocabulary_files,
 };
 use crate::shard::read::Shard;
 use crate::shard::{clusters, features, whole};
@@ -112,7 +113,7 @@ impl RunDir {
         if let Some(mut state) = State::read(&self.path)? {
             journal::complete(&self.path, &mut state);
             self.check_same(&fresh, &state.identity, &state.job, &state.inputs)?;
-            return Ok(Found::State(Box::new(self.without_lost(state))));
+            return Ok(Found::State(Box::new(self.without_lost(plan, state))));
         }
         if let Some(manifest) = Manifest::read(&self.path)? {
             let inputs: Vec<InputState> = manifest
@@ -132,7 +133,7 @@ impl RunDir {
                 return Ok(Found::Done(Box::new(manifest)));
             }
             let state = state_of(fresh, manifest, plan);
-            return Ok(Found::State(Box::new(self.without_lost(state))));
+            return Ok(Found::State(Box::new(self.without_lost(plan, state))));
         }
         self.check_unclaimed(plan)?;
         Ok(Found::State(Box::new(fresh)))
@@ -173,7 +174,9 @@ impl RunDir {
     /// Files that no run of ours accounts for are not written over.
     fn check_unclaimed(&self, plan: &Plan) -> Result<()> {
         let clusters = plan.clusters.as_ref().map(|_| CLUSTERS_DIR);
-        for name in [VOCABULARY_FILE, FEATURES_DIR].into_iter().chain(clusters) {
+        let vocabularies = vocabulary_files(&plan.job.patches());
+        let vocabularies = vocabularies.iter().map(String::as_str);
+        for name in vocabularies.chain([FEATURES_DIR]).chain(clusters) {
             let path = self.path.join(name);
             let is_empty_dir =
                 fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_none());
@@ -189,18 +192,26 @@ impl RunDir {
     }
 
     /// The state without files that are not there any more.
-    fn without_lost(&self, mut state: State) -> State {
+    fn without_lost(&self, plan: &Plan, mut state: State) -> State {
         let is_there = |path: &str, size_bytes| has_size(&self.path.join(path), size_bytes);
-        // All features are of these very words.
-        state.vocabulary.take_if(|file| {
-            hash_file(&self.path.join(VOCABULARY_FILE)).ok() != Some(file.blake3.clone())
-        });
-        if state.vocabulary.is_none() {
+        let names = vocabulary_files(&plan.job.patches());
+        let whole = state
+            .vocabulary
+            .iter()
+            .zip(&names)
+            .take_while(|(file, name)| {
+                hash_file(&self.path.join(name)).is_ok_and(|blake3| blake3 == file.blake3)
+            });
+        let n_whole = whole.count();
+        state.vocabulary.truncate(n_whole);
+        state.learning.truncate(n_whole);
+        // All features are of all these very words.
+        if n_whole < names.len() {
             state.features.clear();
         }
         state
             .patches
-            .take_if(|file| !is_there(&file.path, file.file.size_bytes));
+            .retain(|file| is_there(&file.path, file.file.size_bytes));
         state
             .features
             .retain(|_, file| is_there(&file.path, file.file.size_bytes));
@@ -226,8 +237,12 @@ impl RunDir {
                     .flat_map(|clusters| clusters.files)
                     .map(|file| file.path),
             );
-            files.extend(state.vocabulary.map(|_| VOCABULARY_FILE.to_owned()));
-            files.extend(state.patches.map(|patches| patches.path));
+            let names = match sizes_of(&state.job) {
+                Ok(patches) => vocabulary_files(&patches),
+                Err(_) => vec![VOCABULARY_FILE.to_owned()],
+            };
+            files.extend(names.into_iter().take(state.vocabulary.len()));
+            files.extend(state.patches.iter().map(|patches| patches.path.clone()));
         }
         if let Some(manifest) = Manifest::read(&self.path)? {
             files.extend(report::files(&manifest));
@@ -288,9 +303,15 @@ fn state_of(fresh: State, manifest: Manifest, plan: &Plan) -> State {
         outputs.find(|output| output.path == path)
     };
     let mut state = fresh;
-    state.vocabulary = output(VOCABULARY_FILE).map(|output| output.file.clone());
-    state.patches = output(PATCHES_FILE).cloned();
-    state.learning = Some(manifest.learning.clone()).filter(|learning| !learning.is_null());
+    let patches = plan.job.patches();
+    let names = vocabulary_files(&patches);
+    let vocabularies = names.iter().map_while(|name| output(name));
+    state.vocabulary = vocabularies.map(|output| output.file.clone()).collect();
+    let kept = patches
+        .iter()
+        .map(|&patch| patches_file(patch, patches.len()));
+    state.patches = kept.filter_map(|name| output(&name).cloned()).collect();
+    state.learning = manifest.learning.clone();
     for (i, (input, shard)) in manifest.inputs.iter().zip(&plan.input.shards).enumerate() {
         let features = output(&format!("{FEATURES_DIR}/{}.parquet", shard.name));
         let (Some(counts), Some(features)) = (input.counts, features) else {
@@ -326,9 +347,11 @@ fn state_of(fresh: State, manifest: Manifest, plan: &Plan) -> State {
 /// A run that has done nothing yet.
 fn new_state(plan: &Plan) -> Result<State> {
     let mut identity = resolved::identity(&plan.job);
-    if let VocabularySource::From(path) = &plan.job.vocabulary {
-        // Other words under the same name make another job.
-        identity = format!("{identity}+{}", hash_file(path)?);
+    if let VocabularySource::From(paths) = &plan.job.vocabulary {
+        for path in paths {
+            // Other words under the same name make another job.
+            identity = format!("{identity}+{}", hash_file(path)?);
+        }
     }
     Ok(State {
         format: FORMAT,
@@ -345,9 +368,9 @@ fn new_state(plan: &Plan) -> Result<State> {
                 footer_blake3: shard.footer_blake3.clone(),
             })
             .collect(),
-        vocabulary: None,
-        learning: None,
-        patches: None,
+        vocabulary: Each::default(),
+        learning: Each::default(),
+        patches: Each::default(),
         features: std::collections::BTreeMap::new(),
         clusters: Vec::new(),
     })

@@ -21,9 +21,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Place, Result};
-use crate::job::{Job, JobFile, resolved};
+use crate::job::{Job, JobFile, resolved, sizes_of};
 use crate::shard::manifest::{
     CLUSTERS_DIR, FEATURES_DIR, FORMAT, MANIFEST_FILE, Manifest, ManifestOutput, STATE_FILE,
+    VOCABULARY_FILE, vocabulary_files,
 };
 
 use super::progress::Progress;
@@ -173,6 +174,8 @@ struct Run<'a> {
     whole: BTreeSet<&'a str>,
     // Places of the inputs that are unchanged.
     unchanged: BTreeSet<usize>,
+    // Names of its vocabularies, one for each size of patches in its job.
+    vocabularies: Vec<String>,
     // Where the job's relative paths start.
     job_dir: PathBuf,
     progress: &'a Progress,
@@ -192,6 +195,11 @@ impl<'a> Run<'a> {
             manifest,
             whole: BTreeSet::new(),
             unchanged: BTreeSet::new(),
+            vocabularies: match sizes_of(&manifest.job) {
+                Ok(patches) => vocabulary_files(&patches),
+                // That it is no job is told.
+                Err(_) => vec![VOCABULARY_FILE.to_owned()],
+            },
             job_dir: PathBuf::from(manifest.run["job_dir"].as_str().unwrap_or(".")),
             progress,
             verified: Verified::default(),

@@ -25,8 +25,9 @@ mod word_use;
 use std::path::{Path, PathBuf};
 
 use crate::error::Result;
+use crate::job::sizes_of;
 use crate::shard::examples::PICTURES_DIR;
-use crate::shard::manifest::{ClusterEntry, Manifest};
+use crate::shard::manifest::{ClusterEntry, Manifest, sized_name};
 use crate::shard::whole;
 
 use paint::Painter;
@@ -36,16 +37,16 @@ use run_files::RunFiles;
 pub const REPORT_FILE: &str = "report.html";
 
 /// Pictures of every run, below `pictures/`; those of clusters come on top.
-const PICTURES: [&str; 9] = [
+const PICTURES: [&str; 3] = ["images", "throughput", "channels"];
+
+/// Pictures of every size of patches.
+const SIZE_PICTURES: [&str; 6] = [
     "patches",
     "inertia",
     "words",
     "nearest",
     "use",
     "use_by_class",
-    "images",
-    "throughput",
-    "channels",
 ];
 
 /// Pictures of one clustering: what follows its name.
@@ -85,12 +86,15 @@ pub fn draw(dir: &Path) -> Result<Drawn> {
 /// What [`draw`] takes for everything but words: the page's pictures and text, a strip of pixels, a piece of a file.
 const BASE_BYTES: u64 = 4 << 20;
 
-/// Upper bound on the heap bytes that [`draw`] allocates for `k` words of `d` values, what was kept for it and clusters not
-/// counted.
-pub fn heap_bytes(k: usize, d: usize) -> u64 {
-    let (k, d) = (k as u64, d as u64);
-    // The words as they are read and as they are, and laid out for the search; their uses.
-    BASE_BYTES + k * d * 16 + k * 64
+/// Upper bound on the heap bytes that [`draw`] allocates for vocabularies of `k` words of `d` values each, what was kept for
+/// it and clusters not counted.
+pub fn heap_bytes(vocabularies: impl Iterator<Item = (usize, usize)>) -> u64 {
+    let bytes = vocabularies.map(|(k, d)| {
+        let (k, d) = (k as u64, d as u64);
+        // The words as they are read and as they are, and laid out for the search; their uses.
+        k * d * 16 + k * 64
+    });
+    BASE_BYTES + bytes.sum::<u64>()
 }
 
 /// Every file that [`draw`] may have made for a run, by its path in the run's directory.
@@ -98,7 +102,16 @@ pub fn files(manifest: &Manifest) -> Vec<String> {
     let clusters = manifest.clusters.iter().flat_map(|cluster| {
         CLUSTER_PICTURES.map(|kind| format!("{}.{kind}", cluster_name(cluster)))
     });
-    let pictures = PICTURES.map(str::to_owned).into_iter().chain(clusters);
+    // A manifest that does not say is of a run of one size.
+    let patches = sizes_of(&manifest.job).unwrap_or_default();
+    let of_size = SIZE_PICTURES.iter().flat_map(|kind| match patches.len() {
+        0 => vec![(*kind).to_owned()],
+        n => patches
+            .iter()
+            .map(|&patch| sized_name(kind, patch, n))
+            .collect(),
+    });
+    let pictures = of_size.chain(PICTURES.map(str::to_owned)).chain(clusters);
     let mut files: Vec<String> = pictures.map(|name| picture_path(&name)).collect();
     files.push(REPORT_FILE.to_owned());
     files

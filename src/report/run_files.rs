@@ -4,13 +4,16 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::job::{FeaturesTable, check_features};
+use crate::job::{FeaturesTable, check_features, sizes_of};
 use crate::kernel::encode::Recipe;
+use crate::kernel::grid::PatchShape;
 use crate::kernel::vocabulary::Vocabulary;
 use crate::shard::examples::{
-    IMAGES_FILE, ImageExample, PATCHES_FILE, PICTURES_DIR, PatchExamples, read_images, read_patches,
+    IMAGES_FILE, ImageExample, PICTURES_DIR, PatchExamples, patches_file, read_images, read_patches,
 };
-use crate::shard::manifest::{FORMAT, MANIFEST_FILE, Manifest, RestartEntry, VOCABULARY_FILE};
+use crate::shard::manifest::{
+    FORMAT, MANIFEST_FILE, Manifest, RestartEntry, sized_name, vocabulary_files,
+};
 use crate::shard::timeline::{self, StagePoint, TIMELINE_FILE};
 use crate::shard::vocabulary;
 
@@ -23,20 +26,42 @@ pub(super) struct RunFiles {
     pub(super) dir: PathBuf,
     /// Its manifest.
     pub(super) manifest: Manifest,
-    /// Its words.
-    pub(super) vocabulary: Vocabulary,
+    /// Its words, for each size of patches; at least one.
+    pub(super) sizes: Vec<SizeFiles>,
     /// How vectors were made of them.
     pub(super) recipe: Recipe,
-    /// How the words were learned; `None` with `vocabulary.from`.
-    pub(super) learning: Option<Learning>,
-    /// Patches of the sample, if they were kept.
-    pub(super) patches: Option<PatchExamples>,
     /// Images that were kept.
     pub(super) images: Vec<ImageExample>,
     /// What the stages had done when; empty if that was not kept.
     pub(super) timeline: Vec<StagePoint>,
+}
+
+/// What a run has of each size of patches.
+#[derive(Debug)]
+pub(super) struct SizeFiles {
+    /// The size.
+    pub(super) patch: PatchShape,
+    /// How many sizes there are.
+    pub(super) n_sizes: usize,
+    /// The vocabulary's path in the run's directory.
+    pub(super) vocabulary_file: String,
+    /// Its words.
+    pub(super) vocabulary: Vocabulary,
+    /// How they were learned; `None` with `vocabulary.from`.
+    pub(super) learning: Option<Learning>,
+    /// The kept patches' path in the run's directory.
+    pub(super) patches_file: String,
+    /// Patches of the sample, if they were kept.
+    pub(super) patches: Option<PatchExamples>,
     /// How often words are used.
     pub(super) word_use: WordUse,
+}
+
+impl SizeFiles {
+    /// A picture's name for this size.
+    pub(super) fn picture(&self, name: &str) -> String {
+        sized_name(name, self.patch, self.n_sizes)
+    }
 }
 
 /// The manifest's `learning`.
@@ -56,44 +81,11 @@ impl RunFiles {
         let manifest = manifest(dir)?;
         check_outputs(dir, &manifest)?;
         check_confusion(dir, &manifest)?;
-        let vocabulary = vocabulary::read(&dir.join(VOCABULARY_FILE))?.0;
-        if vocabulary.k() as u64 != manifest.counts.words {
-            let (found, listed) = (vocabulary.k(), manifest.counts.words);
-            return Err(Error::file(
-                dir.join(VOCABULARY_FILE).as_path(),
-                format!("has {found} words, the manifest lists {listed}"),
-            ));
-        }
-        let learning = match manifest.learning.is_null() {
-            true => None,
-            false => serde_json::from_value(manifest.learning.clone())
-                .map(Some)
-                .map_err(|error| damaged(dir, &error))?,
-        };
-        let is_kept = |name: &str| dir.join(name).is_file();
-        let patches = is_kept(PATCHES_FILE)
-            .then(|| read_patches(dir))
-            .transpose()?;
-        if let Some(patches) = patches
-            .as_ref()
-            .filter(|p| p.patch != vocabulary.preparation.patch)
-        {
-            return Err(Error::file(
-                dir.join(PATCHES_FILE).as_path(),
-                format!(
-                    "has {} patches, the vocabulary has {}",
-                    patches.patch, vocabulary.preparation.patch
-                ),
-            ));
-        }
         let recipe = recipe(dir, &manifest)?;
-        let layout = word_use::Layout {
-            n_values: recipe.n_values(vocabulary.k(), vocabulary.d()),
-            k: vocabulary.k(),
-            n_per_word: recipe.n_per_word(vocabulary.d()),
-        };
+        let sizes = sizes(dir, &manifest, &recipe)?;
+        let is_kept = |name: &str| dir.join(name).is_file();
         Ok(RunFiles {
-            word_use: word_use::read(dir, &manifest, layout)?,
+            sizes,
             recipe,
             images: match is_kept(IMAGES_FILE) {
                 true => read_images(dir)?,
@@ -105,11 +97,73 @@ impl RunFiles {
             },
             dir: dir.to_owned(),
             manifest,
-            vocabulary,
-            learning,
-            patches,
         })
     }
+}
+
+/// What there is of each size of patches.
+fn sizes(dir: &Path, manifest: &Manifest, recipe: &Recipe) -> Result<Vec<SizeFiles>> {
+    let patches = sizes_of(&manifest.job).map_err(|error| damaged(dir, &error))?;
+    let names = vocabulary_files(&patches);
+    let vocabularies = names
+        .iter()
+        .map(|name| Ok(vocabulary::read(&dir.join(name))?.0));
+    let vocabularies = vocabularies.collect::<Result<Vec<Vocabulary>>>()?;
+    let n_words: usize = vocabularies.iter().map(Vocabulary::k).sum();
+    if n_words as u64 != manifest.counts.words {
+        let (place, listed) = (dir.join(&names[0]), manifest.counts.words);
+        let what = match names.len() {
+            1 => format!("has {n_words} words"),
+            n => format!("and the other {} have {n_words} words", n - 1),
+        };
+        return Err(Error::file(
+            place.as_path(),
+            format!("{what}, the manifest lists {listed}"),
+        ));
+    }
+    let layouts = vocabularies.iter().map(|words| word_use::Layout {
+        n_values: recipe.n_values(words.k(), words.d()),
+        k: words.k(),
+        n_per_word: recipe.n_per_word(words.d()),
+    });
+    let word_uses = word_use::read(dir, manifest, layouts.collect())?;
+    let n_sizes = patches.len();
+    let each = vocabularies.into_iter().zip(word_uses).zip(names);
+    each.enumerate()
+        .map(|(at, ((vocabulary, word_use), vocabulary_file))| {
+            let learning = manifest.learning.get(at).cloned();
+            let patches_file = patches_file(patches[at], n_sizes);
+            Ok(SizeFiles {
+                patch: patches[at],
+                n_sizes,
+                vocabulary_file,
+                learning: learning
+                    .map(serde_json::from_value)
+                    .transpose()
+                    .map_err(|error| damaged(dir, &error))?,
+                patches: kept_patches(dir, &patches_file, vocabulary.preparation.patch)?,
+                patches_file,
+                vocabulary,
+                word_use,
+            })
+        })
+        .collect()
+}
+
+/// The kept patches, which are of the vocabulary's size.
+fn kept_patches(dir: &Path, name: &str, patch: PatchShape) -> Result<Option<PatchExamples>> {
+    let path = dir.join(name);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let kept = read_patches(dir, name)?;
+    if kept.patch != patch {
+        return Err(Error::file(
+            path.as_path(),
+            format!("has {} patches, the vocabulary has {patch}", kept.patch),
+        ));
+    }
+    Ok(Some(kept))
 }
 
 fn manifest(dir: &Path) -> Result<Manifest> {

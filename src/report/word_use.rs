@@ -60,7 +60,7 @@ impl WordUse {
     }
 }
 
-/// How words stand in a vector: cells of `k` words, of so many values each.
+/// How a vocabulary's words stand in its part of a vector: cells of `k` words, of so many values each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Layout {
     pub(super) n_values: usize,
@@ -68,19 +68,11 @@ pub(super) struct Layout {
     pub(super) n_per_word: usize,
 }
 
-/// Sums up the features files of a run; residuals by their size.
-pub(super) fn read(dir: &Path, manifest: &Manifest, layout: Layout) -> Result<WordUse> {
-    let Layout { n_values, k, .. } = layout;
-    let mut sums = Sums {
-        layout,
-        of_vector: vec![0.0; k],
-        of_word: vec![0.0; k],
-        n_class_words: k.min(MAX_CLASS_WORDS),
-        classes: BTreeMap::new(),
-        has_too_many_classes: false,
-        n_unlabelled: 0,
-        n_read: 0,
-    };
+/// Sums up the features files of a run, for each of the vocabularies whose parts of a vector follow each other; residuals by
+/// their size.
+pub(super) fn read(dir: &Path, manifest: &Manifest, layouts: Vec<Layout>) -> Result<Vec<WordUse>> {
+    let n_values = layouts.iter().map(|layout| layout.n_values).sum();
+    let mut sums: Vec<Sums> = layouts.into_iter().map(Sums::new).collect();
     let (rows, label) = (manifest.counts.rows, manifest.columns.label.as_deref());
     let every = rows
         .saturating_mul(n_values as u64)
@@ -95,20 +87,28 @@ pub(super) fn read(dir: &Path, manifest: &Manifest, layout: Layout) -> Result<Wo
         let file = VectorFile::open(&dir.join(&output.path), n_values, label)?;
         for row_group in 0..file.n_row_groups() {
             if row_group_number.is_multiple_of(every) {
-                file.read(row_group, |label, vector| sums.add(label, vector))?;
+                file.read(row_group, |label, vector| {
+                    let mut rest = vector;
+                    for sums in &mut sums {
+                        let (own, others) = rest.split_at(sums.layout.n_values);
+                        sums.add(label.clone(), own);
+                        rest = others;
+                    }
+                })?;
             }
             row_group_number += 1;
         }
     }
     let has_label = label.is_some();
-    Ok(WordUse {
+    let uses = sums.into_iter().map(|sums| WordUse {
         of_word: sums.of_word,
         classes: sums.classes.into_values().collect(),
         has_too_many_classes: sums.has_too_many_classes,
         n_unlabelled: if has_label { sums.n_unlabelled } else { 0 },
         n_read: sums.n_read,
         n_rows: rows,
-    })
+    });
+    Ok(uses.collect())
 }
 
 struct Sums {
@@ -124,6 +124,20 @@ struct Sums {
 }
 
 impl Sums {
+    fn new(layout: Layout) -> Sums {
+        let k = layout.k;
+        Sums {
+            layout,
+            of_vector: vec![0.0; k],
+            of_word: vec![0.0; k],
+            n_class_words: k.min(MAX_CLASS_WORDS),
+            classes: BTreeMap::new(),
+            has_too_many_classes: false,
+            n_unlabelled: 0,
+            n_read: 0,
+        }
+    }
+
     fn add(&mut self, label: Option<Label>, vector: &[f32]) {
         self.n_read += 1;
         self.of_vector.fill(0.0);

@@ -11,7 +11,7 @@ use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Int32Type, Int64Type};
 use serde::{Deserialize, Serialize};
 
-use super::manifest::ManifestOutput;
+use super::manifest::{ManifestOutput, sized_name};
 use super::table::{self, Table, list_column, text_column};
 use crate::error::{Error, Result};
 use crate::kernel::grid::PatchShape;
@@ -20,8 +20,14 @@ use crate::kernel::normalize::Scaling;
 /// The folder of pictures, and of what they are drawn from, in a run's directory.
 pub const PICTURES_DIR: &str = "pictures";
 
-/// The kept patches' name in a run's directory.
+/// The kept patches' name in the directory of a run with one size of patches.
 pub const PATCHES_FILE: &str = "pictures/patches.parquet";
+
+/// The name of the kept patches of this size in a run's directory, where there are `n_sizes`.
+pub fn patches_file(patch: PatchShape, n_sizes: usize) -> String {
+    let name = sized_name("patches", patch, n_sizes);
+    format!("{PICTURES_DIR}/{name}.parquet")
+}
 
 /// The kept images' name in a run's directory.
 pub const IMAGES_FILE: &str = "pictures/images.parquet";
@@ -110,8 +116,8 @@ fn grey() -> u32 {
 /// What is random and what is near, in the column `role`.
 const ROLES: [&str; 2] = ["random", "nearest"];
 
-/// Writes the kept patches into a run's directory, whose folder of pictures exists.
-pub fn write_patches(dir: &Path, examples: &PatchExamples) -> Result<ManifestOutput> {
+/// Writes the kept patches as `name` into a run's directory, whose folder of pictures exists.
+pub fn write_patches(dir: &Path, name: &str, examples: &PatchExamples) -> Result<ManifestOutput> {
     let all: Vec<(&str, &PatchExample)> = ROLES
         .into_iter()
         .zip([&examples.random, &examples.nearest])
@@ -139,15 +145,15 @@ pub fn write_patches(dir: &Path, examples: &PatchExamples) -> Result<ManifestOut
         n_searched: examples.n_searched,
     };
     Ok(ManifestOutput {
-        path: PATCHES_FILE.to_owned(),
+        path: name.to_owned(),
         rows: all.len() as u64,
-        file: table::write(&dir.join(PATCHES_FILE), columns, KEY, &header)?,
+        file: table::write(&dir.join(name), columns, KEY, &header)?,
     })
 }
 
-/// Reads the kept patches of a run's directory.
-pub fn read_patches(dir: &Path) -> Result<PatchExamples> {
-    let path = dir.join(PATCHES_FILE);
+/// Reads the kept patches `name` of a run's directory.
+pub fn read_patches(dir: &Path, name: &str) -> Result<PatchExamples> {
+    let path = dir.join(name);
     let table = Table::read(&path, KEY)?;
     let header: PatchesHeader = table.header(KEY)?;
     check_format(&path, header.format)?;
@@ -351,8 +357,11 @@ mod tests {
             nearest: vec![patch(0, 255.0)],
         };
         let dir = folder();
-        write_patches(dir.path(), &examples).expect("written");
-        assert_eq!(read_patches(dir.path()).expect("read"), examples);
+        write_patches(dir.path(), PATCHES_FILE, &examples).expect("written");
+        assert_eq!(
+            read_patches(dir.path(), PATCHES_FILE).expect("read"),
+            examples
+        );
     }
 
     #[test]

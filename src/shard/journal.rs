@@ -41,7 +41,7 @@ struct Line {
 }
 
 impl Journal {
-    /// Goes on with the journal in a run's directory; `state` has its vocabulary.
+    /// Goes on with the journal in a run's directory; `state` has its vocabularies.
     pub fn open(dir: &Path, state: &State) -> Result<Journal> {
         let path = dir.join(JOURNAL_FILE);
         let file = File::options().create(true).append(true).open(&path);
@@ -95,10 +95,10 @@ pub fn remove(dir: &Path) -> Result<()> {
 }
 
 fn key(state: &State) -> RunKey {
-    let vocabulary = state.vocabulary.as_ref();
+    let hashes = state.vocabulary.iter().map(|file| file.blake3.as_str());
     RunKey {
         identity: state.identity.clone(),
-        vocabulary_blake3: vocabulary.map_or(String::new(), |file| file.blake3.clone()),
+        vocabulary_blake3: hashes.collect::<Vec<&str>>().join("+"),
     }
 }
 
@@ -106,6 +106,7 @@ fn key(state: &State) -> RunKey {
 mod tests {
     use std::collections::BTreeMap;
 
+    use super::super::each::Each;
     use super::super::manifest::{FORMAT, InputState, Tally};
     use super::super::read::Fingerprint;
     use super::super::whole::WholeFile;
@@ -126,12 +127,12 @@ mod tests {
             identity: "a job".to_owned(),
             job: serde_json::Value::Null,
             inputs: vec![input.clone(), input],
-            vocabulary: Some(WholeFile {
+            vocabulary: Each::from_iter([WholeFile {
                 size_bytes: 1,
                 blake3: blake3.to_owned(),
-            }),
-            learning: None,
-            patches: None,
+            }]),
+            learning: Each::default(),
+            patches: Each::default(),
             features: BTreeMap::new(),
             clusters: Vec::new(),
         }

@@ -8,10 +8,12 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::each::Each;
 use super::read::Fingerprint;
 use super::whole::{self, WholeFile};
 use crate::error::{Error, Result};
 use crate::kernel::evaluate::Scores;
+use crate::kernel::grid::PatchShape;
 
 /// The folder of features files in a run's directory.
 pub const FEATURES_DIR: &str = "features";
@@ -19,8 +21,26 @@ pub const FEATURES_DIR: &str = "features";
 /// The folder of clusters files in a run's directory.
 pub const CLUSTERS_DIR: &str = "clusters";
 
-/// The vocabulary's name in a run's directory.
+/// The vocabulary's name in the directory of a run with one size of patches.
 pub const VOCABULARY_FILE: &str = "vocabulary.parquet";
+
+/// What is called `name` in a run with one size of patches, in one with `n_sizes`: that of `patch`.
+pub fn sized_name(name: &str, patch: PatchShape, n_sizes: usize) -> String {
+    match n_sizes {
+        1 => name.to_owned(),
+        _ => format!("{name}-{}x{}", patch.height, patch.width),
+    }
+}
+
+/// The vocabularies' names in a run's directory, for all its sizes of patches.
+pub fn vocabulary_files(patches: &[PatchShape]) -> Vec<String> {
+    let name = |&patch| sized_name("vocabulary", patch, patches.len());
+    patches
+        .iter()
+        .map(name)
+        .map(|name| name + ".parquet")
+        .collect()
+}
 
 /// The manifest's name in a run's directory.
 pub const MANIFEST_FILE: &str = "manifest.json";
@@ -48,13 +68,15 @@ pub struct State {
     pub job: serde_json::Value,
     /// The input files as they were.
     pub inputs: Vec<InputState>,
-    /// The vocabulary, once it is written.
-    pub vocabulary: Option<WholeFile>,
-    /// What was learned about learning, once it is done.
-    pub learning: Option<serde_json::Value>,
-    /// Sampled patches that are kept to be looked at, once they are written.
+    /// The vocabularies that are written: of the first sizes of patches.
     #[serde(default)]
-    pub patches: Option<ManifestOutput>,
+    pub vocabulary: Each<WholeFile>,
+    /// What was learned about learning them; nothing with `vocabulary.from`.
+    #[serde(default)]
+    pub learning: Each<serde_json::Value>,
+    /// Sampled patches that are kept to be looked at, as far as they are written.
+    #[serde(default)]
+    pub patches: Each<ManifestOutput>,
     /// Features files that are written, by their shard's place in the input.
     pub features: BTreeMap<usize, FeaturesFile>,
     /// Clusterings whose files are written, in the order written.
@@ -213,8 +235,8 @@ pub struct Manifest {
     pub outputs: Vec<ManifestOutput>,
     /// Totals.
     pub counts: Counts,
-    /// What was learned about learning: inertia, iterations, restarts; `null` with `vocabulary.from`.
-    pub learning: serde_json::Value,
+    /// What was learned about learning each vocabulary: inertia, iterations, restarts; nothing with `vocabulary.from`.
+    pub learning: Each<serde_json::Value>,
     /// Clusterings, in the job's order.
     #[serde(default)]
     pub clusters: Vec<ClusterEntry>,
@@ -307,7 +329,7 @@ pub struct Counts {
     pub bad_images: u64,
     /// Rows written.
     pub rows: u64,
-    /// Words.
+    /// Words, of all vocabularies.
     pub words: u64,
     /// Values of a vector; 0 in manifests that are older than any vector that was not a count of words.
     #[serde(default)]
@@ -409,9 +431,9 @@ mod tests {
             identity: String::new(),
             job: serde_json::Value::Null,
             inputs: Vec::new(),
-            vocabulary: None,
-            learning: Some(serde_json::json!({ "inertia": inertia })),
-            patches: None,
+            vocabulary: Each::default(),
+            learning: Each::from_iter([serde_json::json!({ "inertia": inertia })]),
+            patches: Each::default(),
             features: BTreeMap::new(),
             clusters: Vec::new(),
         };

@@ -12,6 +12,7 @@ pub mod clusters;
 pub mod columns;
 mod delta;
 pub mod detect;
+pub mod each;
 mod encoded;
 pub mod examples;
 pub mod features;

@@ -8,9 +8,9 @@ use super::source::RowBatch;
 use crate::error::{Error, Place, Result};
 use crate::job::{Job, OnBadImage};
 use crate::kernel::grid::Grid;
-use crate::kernel::grid::PatchShape;
 use crate::kernel::image::Image;
 use crate::kernel::pool::Cells;
+use crate::kernel::vocabulary::Preparation;
 use crate::shard::images::{ImageRows, Reason};
 use crate::shard::input::InputSet;
 
@@ -25,65 +25,71 @@ pub struct ImageBatch {
     pub row: u64,
     /// Rows that were read, decoded or not.
     pub n_rows: usize,
-    /// The decoded rows, by their place in the batch; every patch fits at least once into each image.
+    /// The decoded rows, by their place in the batch; a patch of every size fits at least once into each image.
     pub images: Vec<(usize, Result<Image, Reason>)>,
     /// All columns of the rows.
     pub rows: RecordBatch,
 }
 
 /// What must fit into an image, or it is a bad one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fit {
-    patch: PatchShape,
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Fit<'a> {
+    preparations: &'a [Preparation],
     stride: u32,
     // Rows and columns of patches at least: those of the finest cells.
     min: Cells,
 }
 
-impl Fit {
+impl<'a> Fit<'a> {
     /// What a job's patches and cells need.
-    pub fn of(job: &Job) -> Fit {
+    pub fn of(job: &'a Job) -> Fit<'a> {
         let finest = |axis: usize| job.features.pooling.iter().map(|grid| grid[axis]).max();
         Fit {
-            patch: job.preparation.patch,
+            preparations: &job.preparations,
             stride: job.stride,
             min: [finest(0), finest(1)].map(|cells| cells.unwrap_or(1)),
         }
     }
 
-    /// The patches of an image, or why they do not fit.
-    pub fn grid(&self, image: &Image) -> Result<Grid, Reason> {
-        let patch = self.patch;
-        let grid = Grid::new(image.height, image.width, patch, self.stride).ok_or_else(|| {
-            format!(
-                "{}x{} pixels are too few for a {patch} patch",
-                image.height, image.width
-            )
-        })?;
+    /// Nothing, or why patches of some size do not fit into an image.
+    pub fn check(&self, image: &Image) -> Result<(), Reason> {
         let [rows, cols] = self.min;
-        match grid.rows >= rows && grid.cols >= cols {
-            true => Ok(grid),
-            false => Err(format!(
-                "its {}x{} patches are too few for {rows}x{cols} cells",
-                grid.rows, grid.cols
-            )),
+        for patch in self.preparations.iter().map(|one| one.patch) {
+            let grid =
+                Grid::new(image.height, image.width, patch, self.stride).ok_or_else(|| {
+                    format!(
+                        "{}x{} pixels are too few for a {patch} patch",
+                        image.height, image.width
+                    )
+                })?;
+            if grid.rows < rows || grid.cols < cols {
+                let of_size = match self.preparations.len() {
+                    1 => String::new(),
+                    _ => format!(" of {patch} pixels"),
+                };
+                return Err(format!(
+                    "its {}x{} patches{of_size} are too few for {rows}x{cols} cells",
+                    grid.rows, grid.cols
+                ));
+            }
         }
+        Ok(())
     }
 }
 
 /// What decoding needs to know.
 #[derive(Debug, Clone, Copy)]
-pub struct DecodeParams {
+pub struct DecodeParams<'a> {
     /// Only images whose row number is a multiple are decoded.
     pub every: u64,
     /// What must fit into an image.
-    pub fit: Fit,
+    pub fit: Fit<'a>,
     /// What becomes of bad images.
     pub on_bad_image: OnBadImage,
 }
 
 /// Decodes the wanted images of a batch.
-pub fn decode(batch: RowBatch, input: &InputSet, params: DecodeParams) -> Result<ImageBatch> {
+pub fn decode(batch: RowBatch, input: &InputSet, params: DecodeParams<'_>) -> Result<ImageBatch> {
     let rows = ImageRows::new(&batch.rows, &input.image, &batch.place(input, 0))?;
     let n_rows = batch.rows.num_rows();
     let mut images = Vec::with_capacity(n_rows / params.every as usize + 1);
@@ -116,9 +122,9 @@ pub fn decode(batch: RowBatch, input: &InputSet, params: DecodeParams) -> Result
 }
 
 /// The image of a row, or why it is a bad one.
-pub fn image(rows: &ImageRows<'_>, row: usize, fit: Fit) -> Result<Image, Reason> {
+pub fn image(rows: &ImageRows<'_>, row: usize, fit: Fit<'_>) -> Result<Image, Reason> {
     let image = rows.get(row)?;
-    fit.grid(&image).map(|_| image)
+    fit.check(&image).map(|()| image)
 }
 
 fn bad_image(place: Place, column: &str, reason: &str) -> Error {

@@ -1,22 +1,22 @@
 //! Documents: in how many images each word occurs, for tf-idf. Images in, whole numbers out, which merge in any order.
 
 use super::decode::ImageBatch;
-use crate::kernel::encode::{Encoder, Lexicon};
+use crate::kernel::encode::{Encoders, Lexicons};
 use crate::kernel::vocabulary::Documents;
 
 /// One worker.
 #[derive(Debug)]
 pub struct Counter<'a> {
-    encoder: Encoder<'a>,
+    encoder: Encoders<'a>,
     k: usize,
 }
 
 impl<'a> Counter<'a> {
-    /// A worker; `lexicon` is for plain counts over whole images.
-    pub fn new(lexicon: &'a Lexicon<'a>) -> Counter<'a> {
+    /// A worker; `lexicons` are for plain counts over whole images.
+    pub fn new(lexicons: &'a Lexicons<'a>) -> Counter<'a> {
         Counter {
-            encoder: Encoder::new(lexicon),
-            k: lexicon.n_values(),
+            encoder: Encoders::new(lexicons),
+            k: lexicons.n_values(),
         }
     }
 
@@ -41,6 +41,21 @@ pub fn none(k: usize) -> Documents {
         n: 0,
         with_word: vec![0; k],
     }
+}
+
+/// What was counted over the words of several vocabularies, one after the other, for each of them; `ks` are their words.
+pub fn split(all: &Documents, ks: impl IntoIterator<Item = usize>) -> Vec<Documents> {
+    let mut rest = all.with_word.as_slice();
+    ks.into_iter()
+        .map(|k| {
+            let (own, others) = rest.split_at(k);
+            rest = others;
+            Documents {
+                n: all.n,
+                with_word: own.to_vec(),
+            }
+        })
+        .collect()
 }
 
 /// Adds the images of a batch.

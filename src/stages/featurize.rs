@@ -7,7 +7,7 @@ use arrow::record_batch::RecordBatch;
 use super::decode::ImageBatch;
 use crate::error::Result;
 use crate::job::OnBadImage;
-use crate::kernel::encode::{Encoder, Lexicon};
+use crate::kernel::encode::{Encoders, Lexicons};
 use crate::shard::features::Rows;
 use crate::shard::input::InputSet;
 use crate::shard::manifest::{BadImage, Tally};
@@ -31,7 +31,7 @@ pub struct FeatureBatch {
 #[derive(Debug)]
 pub struct Featurizer<'a> {
     input: &'a InputSet,
-    encoder: Encoder<'a>,
+    encoder: Encoders<'a>,
     n_values: usize,
     on_bad_image: OnBadImage,
 }
@@ -40,13 +40,13 @@ impl<'a> Featurizer<'a> {
     /// A worker.
     pub fn new(
         input: &'a InputSet,
-        lexicon: &'a Lexicon<'a>,
+        lexicons: &'a Lexicons<'a>,
         on_bad_image: OnBadImage,
     ) -> Featurizer<'a> {
         Featurizer {
             input,
-            encoder: Encoder::new(lexicon),
-            n_values: lexicon.n_values(),
+            encoder: Encoders::new(lexicons),
+            n_values: lexicons.n_values(),
             on_bad_image,
         }
     }

@@ -10,7 +10,7 @@ use crate::kernel::vocabulary::Vocabulary;
 /// Whole numbers up to here are exact in float32.
 const EXACT_F32: f64 = (1u32 << 24) as f64;
 
-/// How far a value may be from the definition's, as a share of the vector's largest: sums of distances in float32, and a
+/// How far a value may be from the definition's, as a share of the largest of the same vocabulary: sums of distances in float32, and a
 /// root that makes small differences larger.
 const TOLERANCE: f64 = 1e-3;
 
@@ -19,27 +19,30 @@ const TOLERANCE: f64 = 1e-3;
 pub fn wrong_value(
     found: &[f32],
     image: &Image,
-    vocabulary: &Vocabulary,
+    vocabularies: &[Vocabulary],
     recipe: &Recipe,
     stride: u32,
 ) -> Option<(usize, f64, usize)> {
-    let expected = naive::encode(image, vocabulary, recipe, stride);
-    let largest = expected.iter().fold(0.0f64, |a, b| a.max(b.abs()));
-    let tolerance = match recipe.is_counts() {
-        true => 0.0,
-        false => TOLERANCE * largest,
-    };
-    let is_wrong = |(found, expected): (&f32, &f64)| {
-        let difference = f64::from(*found) - f64::from(*expected as f32);
-        difference.is_nan() || difference.abs() > tolerance
-    };
-    let mut pairs = found.iter().zip(&expected).enumerate();
-    let (at, (_, &expected)) = pairs.find(|(_, pair)| is_wrong(*pair))?;
-    Some((
-        at,
-        expected,
-        pairs.filter(|(_, pair)| is_wrong(*pair)).count(),
-    ))
+    let mut wrong = Vec::new();
+    let mut start = 0;
+    for words in vocabularies {
+        let expected = naive::encode(image, words, recipe, stride);
+        let largest = expected.iter().fold(0.0f64, |a, b| a.max(b.abs()));
+        let tolerance = match recipe.is_counts() {
+            true => 0.0,
+            false => TOLERANCE * largest,
+        };
+        let own = found.iter().skip(start).zip(&expected);
+        for (at, (&found, &expected)) in (start..).zip(own) {
+            let difference = f64::from(found) - f64::from(expected as f32);
+            if difference.is_nan() || difference.abs() > tolerance {
+                wrong.push((at, expected));
+            }
+        }
+        start += expected.len();
+    }
+    let &(at, expected) = wrong.first()?;
+    Some((at, expected, wrong.len() - 1))
 }
 
 /// The cluster of an image or vector, and its distance to the centroid: the root of the squared distance, as float32.
@@ -103,7 +106,8 @@ mod tests {
                     .collect(),
             ),
         };
-        let wrong = |found: &[f32]| wrong_value(found, &image, &vocabulary, &Recipe::counts(), 1);
+        let words = [vocabulary];
+        let wrong = |found: &[f32]| wrong_value(found, &image, &words, &Recipe::counts(), 1);
         assert_eq!(wrong(&[8000.0, 2000.0]), None);
         assert_eq!(wrong(&[8000.0, 2001.0]), Some((1, 2000.0, 0)));
         assert_eq!(wrong(&[f32::NAN, 2001.0]), Some((0, 8000.0, 1)));

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::job::Job;
 use crate::shard::centroids;
 use crate::shard::manifest::{
-    BAD_IMAGES_DIR, ClusterEntry, InputCounts, MANIFEST_FILE, ManifestBadImage, VOCABULARY_FILE,
+    BAD_IMAGES_DIR, ClusterEntry, InputCounts, MANIFEST_FILE, ManifestBadImage,
 };
 use crate::shard::vocabulary;
 use crate::shard::written::{FeaturesRow, for_each_bad, for_each_cluster, for_each_features};
@@ -29,7 +29,10 @@ pub(super) fn check(run: &mut Run<'_>, job: Option<&Job>) {
         .rows
         .set_total(manifest.counts.rows.saturating_mul(n_passes));
     totals(run);
-    words(run);
+    let names = run.vocabularies.clone();
+    for (at, name) in names.iter().enumerate() {
+        words(run, at, name);
+    }
     let n_kept_bad = vectors(run, job);
     for entry in &manifest.clusters {
         clustering(run, entry, n_kept_bad);
@@ -47,7 +50,8 @@ fn totals(run: &mut Run<'_>) {
     let counts = &manifest.counts;
     let rows = total(run.features().map(|output| output.rows));
     let input_rows = total(manifest.inputs.iter().map(|input| input.input.rows));
-    let words = run.output(VOCABULARY_FILE).map_or(0, |output| output.rows);
+    let vocabularies = run.vocabularies.iter();
+    let words = total(vocabularies.filter_map(|name| Some(run.output(name)?.rows)));
     for (what, found, expected) in [
         (
             "counts.images",
@@ -86,18 +90,17 @@ fn totals(run: &mut Run<'_>) {
 }
 
 /// Each word's patches add up to those that were sampled.
-fn words(run: &mut Run<'_>) {
-    let Some(path) = run.whole(VOCABULARY_FILE) else {
+fn words(run: &mut Run<'_>, at: usize, name: &str) {
+    let Some(path) = run.whole(name) else {
         return;
     };
     let words = match vocabulary::read(&path) {
         Ok((words, _)) => words,
         Err(error) => return run.failed(Check::Counts, &path, &error),
     };
-    let learning = &run.manifest.learning;
-    if learning.is_null() {
+    let Some(learning) = run.manifest.learning.get(at) else {
         return;
-    }
+    };
     let sampled = learning["patches"].as_u64().unwrap_or(0);
     let n_patches = total(words.counts.iter().copied());
     let what = "the patches of its words, beside learning.patches of the manifest";

@@ -9,8 +9,7 @@ use crate::job::Io;
 use crate::report;
 use crate::shard::examples::PICTURES_DIR;
 use crate::shard::manifest::{
-    BAD_IMAGES_DIR, CLUSTERS_DIR, FEATURES_DIR, MANIFEST_FILE, ManifestOutput, VOCABULARY_FILE,
-    hash_file,
+    BAD_IMAGES_DIR, CLUSTERS_DIR, FEATURES_DIR, MANIFEST_FILE, ManifestOutput, hash_file,
 };
 use crate::shard::read::Shard;
 use crate::shard::whole::TEMPORARY_PREFIX;
@@ -121,7 +120,7 @@ fn rows(path: &Path) -> Result<u64> {
 /// The manifest lists what a run makes: words, vectors of every input, lists of bad images, clusters.
 fn listed(run: &mut Run<'_>) {
     let manifest = run.manifest;
-    let mut expected = vec![VOCABULARY_FILE.to_owned()];
+    let mut expected = run.vocabularies.clone();
     for (input, features) in manifest.inputs.iter().zip(run.features()) {
         if input.counts.is_some_and(|counts| counts.bad_images > 0) {
             expected.push(format!("{BAD_IMAGES_DIR}/{}.jsonl", stem(features)));

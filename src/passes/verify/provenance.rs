@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::job::{Io, Job, resolved};
-use crate::shard::manifest::{ClusterEntry, ManifestInput, VOCABULARY_FILE};
+use crate::shard::each::Each;
+use crate::shard::manifest::{ClusterEntry, ManifestInput};
 use crate::shard::read::Shard;
 use crate::shard::{clusters, features, vocabulary};
 
@@ -15,7 +16,10 @@ use super::{Check, Run, cluster_file};
 /// The footers of words, vectors and clusters.
 pub(super) fn check(run: &mut Run<'_>, job: Option<&Job>) {
     let job = job.map(resolved::identity_json);
-    if let Some(path) = run.whole(VOCABULARY_FILE) {
+    for path in run.vocabularies.clone() {
+        let Some(path) = run.whole(&path) else {
+            continue;
+        };
         let claims = words(&path, job.as_ref());
         compare(run, &path, claims);
     }
@@ -102,18 +106,32 @@ fn vectors(
     job: Option<&Value>,
 ) -> Result<Vec<Claim>> {
     let found = footer(path, features::KEY)?;
-    let words = run
-        .output(VOCABULARY_FILE)
-        .map(|output| output.file.blake3.clone());
+    let words = found["vocabulary"].clone();
+    let words = serde_json::from_value::<Each<Value>>(words).unwrap_or_default();
+    let of_words = |key: &str| {
+        words
+            .iter()
+            .map(|one| one[key].clone())
+            .collect::<Each<Value>>()
+    };
+    let listed = run.vocabularies.iter().map(|name| run.output(name));
+    let hashes = listed
+        .clone()
+        .map(|output| json!(output.map(|output| &output.file.blake3)));
+    let ks = listed.map(|output| json!(output.map(|output| output.rows)));
     let name = Path::new(&input.input.path).file_name().unwrap_or_default();
     let name = name.to_string_lossy().into_owned();
     let size_bytes = input.input.fingerprint.size_bytes;
     let mut claims = vec![
-        claim("vocabulary", found["vocabulary"]["blake3"].clone(), words),
+        claim(
+            "vocabulary",
+            json!(of_words("blake3")),
+            json!(hashes.collect::<Each<Value>>()),
+        ),
         claim(
             "number of words",
-            found["vocabulary"]["k"].clone(),
-            run.manifest.counts.words,
+            json!(of_words("k")),
+            json!(ks.collect::<Each<Value>>()),
         ),
         claim("input", found["input"]["name"].clone(), name),
         claim(

@@ -12,9 +12,7 @@ use crate::kernel::vocabulary::Vocabulary;
 use crate::shard::centroids::{self, Centroids};
 use crate::shard::detect::{self, ImageColumn};
 use crate::shard::images::{ImageRows, Reason};
-use crate::shard::manifest::{
-    BAD_IMAGES_DIR, ClusterEntry, MANIFEST_FILE, ManifestOutput, VOCABULARY_FILE,
-};
+use crate::shard::manifest::{BAD_IMAGES_DIR, ClusterEntry, MANIFEST_FILE, ManifestOutput};
 use crate::shard::pixels::Reading;
 use crate::shard::read::{RowsReader, Shard};
 use crate::shard::vocabulary;
@@ -37,18 +35,16 @@ pub(super) fn check(run: &mut Run<'_>, job: &Job, sample: u64) {
     let n_drawn = sample.min(n_images);
     run.progress.enter(Phase::Recounting);
     run.progress.recount.set_total(n_drawn);
-    let Some(path) = run.whole(VOCABULARY_FILE).filter(|_| n_drawn > 0) else {
+    if n_drawn == 0 {
+        return;
+    }
+    let Some(words) = vocabularies(run, job) else {
         return;
     };
-    let words = match vocabulary::read(&path) {
-        Ok((words, _)) => words,
-        Err(error) => return run.failed(Check::Recount, &path, &error),
-    };
-    let n_values = job.features.n_values(words.k(), words.d());
-    if job.features.needs_documents() && words.documents.is_none() {
-        let what = "it has no document frequencies, and the job weighs by them";
-        return run.problem(Check::Recount, &*path, what);
-    }
+    let n_values = words
+        .iter()
+        .map(|words| job.features.n_values(words.k(), words.d()));
+    let n_values = n_values.sum();
     let recount = Recount {
         job,
         n_values,
@@ -80,6 +76,34 @@ pub(super) fn check(run: &mut Run<'_>, job: &Job, sample: u64) {
         first_row = end;
         first_written = first_written.saturating_add(output.rows);
     }
+}
+
+/// The vocabularies; `None` where one is not whole, or is none that the job's vectors can be of.
+fn vocabularies(run: &mut Run<'_>, job: &Job) -> Option<Vec<Vocabulary>> {
+    let mut vocabularies = Vec::new();
+    for (name, preparation) in run.vocabularies.clone().iter().zip(&job.preparations) {
+        let path = run.whole(name)?;
+        let words = match vocabulary::read(&path) {
+            Ok((words, _)) => words,
+            Err(error) => {
+                run.failed(Check::Recount, &path, &error);
+                return None;
+            }
+        };
+        if job.features.needs_documents() && words.documents.is_none() {
+            let what = "it has no document frequencies, and the job weighs by them";
+            run.problem(Check::Recount, &*path, what);
+            return None;
+        }
+        if words.preparation.patch != preparation.patch {
+            let (found, expected) = (words.preparation.patch, preparation.patch);
+            let what = format!("its words are of {found} patches, the job has {expected}");
+            run.problem(Check::Recount, &*path, what);
+            return None;
+        }
+        vocabularies.push(words);
+    }
+    Some(vocabularies)
 }
 
 /// Row `at` of `n_drawn` drawn ones, of `n_images`: one of each of so many equal parts, so that they rise and spread.
@@ -139,7 +163,7 @@ fn clusterings<'a>(run: &mut Run<'a>) -> Vec<Clustering<'a>> {
 
 struct Recount<'a> {
     job: &'a Job,
-    words: Vocabulary,
+    words: Vec<Vocabulary>,
     n_values: usize,
     image: Option<ImageColumn>,
     clusterings: Vec<Clustering<'a>>,
@@ -320,7 +344,7 @@ impl Recount<'_> {
     fn wrong_values(&self, found: &[f32], image: &Image) -> Option<String> {
         let (job, words) = (self.job, &self.words);
         let (at, expected, n_more) = wrong_value(found, image, words, &job.features, job.stride)?;
-        Some(match job.features.is_counts() {
+        Some(match job.features.is_counts() && words.len() == 1 {
             true => format!(
                 "its vector counts word {at} {} times, brute force {expected} times; {n_more} other words differ",
                 found[at]

@@ -52,7 +52,7 @@ pub(in crate::report) fn data(files: &RunFiles) -> Data {
     });
     let reason = columns.label_reason.clone().unwrap_or_default();
     let label = columns.label.clone().map(|label| (label, reason));
-    let classes = &files.word_use.classes;
+    let classes = &files.sizes[0].word_use.classes;
     let listed = classes.iter().take(MAX_LISTED_CLASSES);
     Data {
         n_images: count(manifest.counts.tally.images),
@@ -75,7 +75,7 @@ pub(in crate::report) fn data(files: &RunFiles) -> Data {
 }
 
 fn classes_note(files: &RunFiles) -> Option<String> {
-    let word_use = &files.word_use;
+    let word_use = &files.sizes[0].word_use;
     let n_classes = word_use.classes.len();
     let unlabelled = match word_use.n_unlabelled {
         0 => String::new(),

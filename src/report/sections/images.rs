@@ -1,4 +1,4 @@
-//! A few images beside the pictures rebuilt from their words.
+//! A few images beside the pictures rebuilt from their words, those of the first size.
 
 use crate::kernel::grid::{Grid, PatchShape};
 use crate::kernel::image::PixelsRef;
@@ -34,7 +34,7 @@ pub(in crate::report) struct Pair {
 
 /// Images and what their words make of them; `None` where none were kept.
 pub(in crate::report) fn images(files: &RunFiles, painter: &mut Painter) -> Option<Images> {
-    let vocabulary = &files.vocabulary;
+    let vocabulary = &files.sizes[0].vocabulary;
     if !vocabulary.preparation.is_by_image() {
         // A whitened patch, or one with a scaling of its own, does not say which pixels it was.
         return None;
@@ -112,7 +112,7 @@ fn rebuilt(
     stride: u32,
     scratch: &mut Scratch,
 ) -> Option<Vec<f64>> {
-    let patch = files.vocabulary.preparation.patch;
+    let patch = files.sizes[0].vocabulary.preparation.patch;
     let grid = Grid::new(image.height, image.width, patch, stride)?;
     let mut positions = Vec::new();
     grid.mark(0..grid.len(), &mut positions);
@@ -124,7 +124,7 @@ fn rebuilt(
         pixels: PixelsRef::F32(&image.pixels),
     };
     let labels: Vec<u32> = search(words, &patches, scratch).each(&patches).collect();
-    let centroids = &files.vocabulary.centroids;
+    let centroids = &files.sizes[0].vocabulary.centroids;
     let values = rebuild(&labels, centroids, &grid, patch, image.height, image.width);
     let pixels = values.into_iter().map(|value| image.scaling.undo(value));
     Some(pixels.collect())

@@ -1,7 +1,7 @@
 //! How the words were learned: inertia by step of every restart.
 
 use crate::report::paint::Painter;
-use crate::report::run_files::RunFiles;
+use crate::report::run_files::{RunFiles, SizeFiles};
 use crate::report::text::count;
 
 use super::Drawing;
@@ -28,12 +28,20 @@ pub(in crate::report) struct RestartRow {
 }
 
 /// How the words were learned; `None` with `vocabulary.from`.
-pub(in crate::report) fn learning(files: &RunFiles, painter: &mut Painter) -> Option<LearningView> {
-    let learning = files.learning.as_ref()?;
+pub(in crate::report) fn learning(
+    files: &RunFiles,
+    size: &SizeFiles,
+    painter: &mut Painter,
+) -> Option<LearningView> {
+    let learning = size.learning.as_ref()?;
     let restarts = &learning.restarts;
     let best = best_restart(restarts);
-    let chart = inertia_chart(restarts, "the vocabulary", "patch");
-    let chart = chart.map(|chart| Drawing::of_chart(&chart, "inertia", painter));
+    let what = match size.n_sizes {
+        1 => "the vocabulary".to_owned(),
+        _ => format!("the vocabulary of {} patches", size.patch),
+    };
+    let chart = inertia_chart(restarts, &what, "patch");
+    let chart = chart.map(|chart| Drawing::of_chart(&chart, &size.picture("inertia"), painter));
     let algorithm = files.manifest.job["vocabulary"]["algorithm"].as_str();
     let rows = restarts
         .iter()
@@ -53,7 +61,7 @@ pub(in crate::report) fn learning(files: &RunFiles, painter: &mut Painter) -> Op
     Some(LearningView {
         n_patches: count(learning.patches),
         inertia: format!("{:.4}", learning.inertia_per_patch),
-        k: count(files.vocabulary.k() as u64),
+        k: count(size.vocabulary.k() as u64),
         algorithm: algorithm.unwrap_or("k-means").to_owned(),
         chart,
         n_more_restarts: restarts.len().saturating_sub(MAX_RESTARTS),

@@ -2,7 +2,7 @@
 
 use crate::kernel::normalize::{Normalize, Scaling};
 use crate::report::paint::Painter;
-use crate::report::run_files::RunFiles;
+use crate::report::run_files::{RunFiles, SizeFiles};
 use crate::report::sheet::Sheet;
 use crate::report::text::{count, patch_size, plural};
 use crate::report::tile::{Picture, Range, Tile, mosaic};
@@ -30,8 +30,6 @@ pub(in crate::report) struct Nearest {
     pub(in crate::report) n_words: String,
     pub(in crate::report) n_searched: String,
     pub(in crate::report) is_whole: bool,
-    /// Whether words are of whitened patches.
-    pub(in crate::report) is_white: bool,
     pub(in crate::report) file: String,
 }
 
@@ -43,8 +41,12 @@ pub(in crate::report) struct NearWord {
 }
 
 /// The sample; `None` where it was not kept, or there was none.
-pub(in crate::report) fn sample(files: &RunFiles, painter: &mut Painter) -> Option<Sample> {
-    let patches = files.patches.as_ref().filter(|p| !p.random.is_empty())?;
+pub(in crate::report) fn sample(
+    files: &RunFiles,
+    size: &SizeFiles,
+    painter: &mut Painter,
+) -> Option<Sample> {
+    let patches = size.patches.as_ref().filter(|p| !p.random.is_empty())?;
     let shape = patches.patch;
     let pixels = patches.random.iter().flat_map(|patch| patch.pixels.iter());
     let range = Range::of_pixels(pixels.map(|&pixel| f64::from(pixel)));
@@ -58,7 +60,7 @@ pub(in crate::report) fn sample(files: &RunFiles, painter: &mut Painter) -> Opti
         .collect();
     let n_random = tiles.len();
     let file = painter.order(
-        "patches",
+        &size.picture("patches"),
         Sheet {
             title: format!("{n_random} of {} sampled patches", patches.n_sampled),
             columns: COLUMNS.min(n_random),
@@ -104,15 +106,15 @@ fn from(files: &RunFiles) -> String {
 }
 
 /// The patches nearest to each word; `None` where they were not kept.
-pub(in crate::report) fn nearest(files: &RunFiles, painter: &mut Painter) -> Option<Nearest> {
-    let patches = files.patches.as_ref().filter(|p| !p.nearest.is_empty())?;
-    let scale = scale(&files.vocabulary);
+pub(in crate::report) fn nearest(size: &SizeFiles, painter: &mut Painter) -> Option<Nearest> {
+    let patches = size.patches.as_ref().filter(|p| !p.nearest.is_empty())?;
+    let scale = scale(&size.vocabulary);
     let rows: Vec<(u32, Tile, Vec<Tile>)> = patches
         .nearest
         .chunk_by(|a, b| a.word == b.word)
-        .filter(|near| (near[0].word as usize) < files.vocabulary.k())
+        .filter(|near| (near[0].word as usize) < size.vocabulary.k())
         .take(MAX_WORDS)
-        .map(|near| row(files, patches, near, scale))
+        .map(|near| row(size, patches, near, scale))
         .collect();
     let per_word = rows
         .iter()
@@ -120,7 +122,7 @@ pub(in crate::report) fn nearest(files: &RunFiles, painter: &mut Painter) -> Opt
         .max()
         .unwrap_or(0);
     let file = painter.order(
-        "nearest",
+        &size.picture("nearest"),
         sheet(&rows, per_word).alone(),
         Tile::ink(patches.patch),
     );
@@ -135,10 +137,9 @@ pub(in crate::report) fn nearest(files: &RunFiles, painter: &mut Painter) -> Opt
     });
     Some(Nearest {
         words: words.collect(),
-        n_words: plural(files.vocabulary.k() as u64, "word", "words"),
+        n_words: plural(size.vocabulary.k() as u64, "word", "words"),
         n_searched: count(patches.n_searched),
         is_whole: patches.n_searched == patches.n_sampled,
-        is_white: files.vocabulary.preparation.whiten.is_some(),
         file,
     })
 }
@@ -146,13 +147,13 @@ pub(in crate::report) fn nearest(files: &RunFiles, painter: &mut Painter) -> Opt
 /// A word and its patches, on one scale: what is alike looks alike. A whitened word is on its own, and its patches on one of
 /// theirs: they were never white.
 fn row(
-    files: &RunFiles,
+    size: &SizeFiles,
     patches: &PatchExamples,
     near: &[PatchExample],
     scale: Range,
 ) -> (u32, Tile, Vec<Tile>) {
-    let word = word_values(&files.vocabulary, near[0].word as usize);
-    let preparation = &files.vocabulary.preparation;
+    let word = word_values(&size.vocabulary, near[0].word as usize);
+    let preparation = &size.vocabulary.preparation;
     let values: Vec<Vec<f64>> = near
         .iter()
         .map(|patch| {

@@ -5,7 +5,7 @@ use crate::report::chart::{Chart, Scale, Series};
 use crate::report::color::Shade;
 use crate::report::heat::{Cell, Heat, Row};
 use crate::report::paint::Painter;
-use crate::report::run_files::RunFiles;
+use crate::report::run_files::{RunFiles, SizeFiles};
 use crate::report::text::{count, percent};
 use crate::report::word_use::{ClassUse, MAX_CLASS_WORDS, WordUse};
 
@@ -22,10 +22,6 @@ const MAX_CLASSES: usize = 40;
 const FULL_SHADE_LOG2: f64 = 2.0;
 
 pub(in crate::report) struct Uses {
-    pub(in crate::report) n_rows: String,
-    pub(in crate::report) n_values: String,
-    /// What a vector is made of, in a sentence.
-    pub(in crate::report) made_of: String,
     /// What is summed up by word.
     pub(in crate::report) unit: &'static str,
     pub(in crate::report) read_note: Option<String>,
@@ -49,10 +45,11 @@ pub(in crate::report) struct ByClass {
     pub(in crate::report) rows: Vec<(String, Vec<Cell>)>,
 }
 
-pub(in crate::report) fn uses(files: &RunFiles, painter: &mut Painter) -> Uses {
-    let word_use = &files.word_use;
+/// How often the words of one size are used.
+pub(in crate::report) fn uses(files: &RunFiles, size: &SizeFiles, painter: &mut Painter) -> Uses {
+    let word_use = &size.word_use;
     let (total, order) = (word_use.total(), word_use.order());
-    let counts = &files.vocabulary.counts;
+    let counts = &size.vocabulary.counts;
     let n_sampled: u64 = counts.iter().sum();
     let rows = order.iter().take(MAX_ROWS).map(|&word| {
         [
@@ -71,25 +68,26 @@ pub(in crate::report) fn uses(files: &RunFiles, painter: &mut Painter) -> Uses {
         )
     });
     Uses {
-        n_rows: count(word_use.n_rows),
-        n_values: count(files.manifest.counts.n_values()),
-        made_of: made_of(&files.recipe),
         unit: match files.recipe.is_counts() {
             true => "uses",
             false => "sum of values",
         },
         read_note,
-        chart: Drawing::of_chart(&chart(word_use, counts, &order, total), "use", painter),
+        chart: Drawing::of_chart(
+            &chart(word_use, counts, &order, total),
+            &size.picture("use"),
+            painter,
+        ),
         n_unused: count(n_unused as u64),
         has_unused: n_unused > 0,
         rows: rows.collect(),
         n_more_rows: order.len().saturating_sub(MAX_ROWS),
-        by_class: by_class(word_use, total, painter),
+        by_class: by_class(size, total, painter),
     }
 }
 
-/// What a vector is made of.
-fn made_of(recipe: &Recipe) -> String {
+/// What a vector is made of, in a sentence.
+pub(in crate::report) fn made_of(recipe: &Recipe, n_sizes: usize) -> String {
     let mut text = match recipe.encoding {
         Encoding::Hard => {
             "Every patch of every image is replaced by its nearest word, and a vector counts the words".to_owned()
@@ -104,6 +102,9 @@ fn made_of(recipe: &Recipe) -> String {
             "Every patch of every image adds its difference from the nearest word to that word's values".to_owned()
         }
     };
+    if n_sizes > 1 {
+        text += ", for each size of patches by itself";
+    }
     if recipe.pooling != [[1, 1]] {
         let grids = recipe
             .pooling
@@ -177,7 +178,8 @@ fn largest(classes: &[ClassUse]) -> Vec<&ClassUse> {
     order.into_iter().map(|class| &classes[class]).collect()
 }
 
-fn by_class(word_use: &WordUse, total: f64, painter: &mut Painter) -> Option<ByClass> {
+fn by_class(size: &SizeFiles, total: f64, painter: &mut Painter) -> Option<ByClass> {
+    let word_use = &size.word_use;
     let classes = largest(&word_use.classes);
     if word_use.classes.len() < 2 || total <= 0.0 {
         return None;
@@ -242,7 +244,7 @@ fn by_class(word_use: &WordUse, total: f64, painter: &mut Painter) -> Option<ByC
         )
     });
     Some(ByClass {
-        drawing: Drawing::of_heat(&heat, "use_by_class", painter),
+        drawing: Drawing::of_heat(&heat, &size.picture("use_by_class"), painter),
         n_classes: classes.len(),
         n_words: words.len(),
         note,

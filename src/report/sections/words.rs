@@ -3,7 +3,7 @@
 use crate::kernel::grid::PatchShape;
 use crate::kernel::vocabulary::Vocabulary;
 use crate::report::paint::Painter;
-use crate::report::run_files::RunFiles;
+use crate::report::run_files::SizeFiles;
 use crate::report::sheet::Sheet;
 use crate::report::text::{count, patch_size};
 use crate::report::tile::{Picture, Range, Tile};
@@ -25,8 +25,8 @@ pub(in crate::report) struct Words {
     pub(in crate::report) file: String,
 }
 
-pub(in crate::report) fn words(files: &RunFiles, painter: &mut Painter) -> Words {
-    let vocabulary = &files.vocabulary;
+pub(in crate::report) fn words(size: &SizeFiles, painter: &mut Painter) -> Words {
+    let vocabulary = &size.vocabulary;
     let patch = vocabulary.preparation.patch;
     let total: u64 = vocabulary.counts.iter().sum();
     let mut order: Vec<usize> = (0..vocabulary.k()).collect();
@@ -41,7 +41,7 @@ pub(in crate::report) fn words(files: &RunFiles, painter: &mut Painter) -> Words
         })
         .collect();
     let file = painter.order(
-        "words",
+        &size.picture("words"),
         Sheet {
             title: title(vocabulary.k(), tiles.len()),
             columns: match tiles.len() {
