@@ -789,7 +789,11 @@ fn an_image_that_one_size_does_not_fit_into_is_a_bad_one() {
     assert_snapshot!(failed(
         &scene,
         1,
-        &["patches.size = [[3, 3], [7, 2]]", cells]
+        &[
+            "patches.size = [[3, 3], [7, 2]]",
+            cells,
+            "output.dir = 'other'"
+        ]
     ));
 }
 

@@ -132,6 +132,9 @@ fn check_sizes(sizes: Option<&Sizes>, channels: u32) -> Result<Vec<PatchShape>> 
             format!("give at most {MAX_SIZES}"),
         ));
     }
+    if sizes.is_empty() {
+        return Err(Error::setting(KEY, "is an empty list", SIZE_HELP));
+    }
     let mut patches = Vec::with_capacity(sizes.len());
     for size in sizes {
         let patch = check_size(size, channels)?;

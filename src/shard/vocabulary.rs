@@ -1,4 +1,4 @@
-//! `vocabulary.parquet`: a row a word, and how patches are prepared in the footer.
+//! `vocabulary.parquet`, or one for each size of patches: a row a word, and how patches are prepared in the footer.
 //!
 //! Columns: `word` int32, `count` int64, `inertia` float64, `centroid` FixedSizeList<float32 not null, d>, and `documents`
 //! int64 where images with the word were counted. The footer's key `bovw.vocabulary` holds a [`Header`] as JSON. Reading checks everything that featurizing relies on.
