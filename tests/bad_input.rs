@@ -1245,11 +1245,11 @@ fn long_scene() -> Scene {
 /// With more images than fit into the batches in flight, which an interrupted run finishes.
 const LONG: [&str; 6] = [
     "run.memory = '48MiB'",
-    "vocabulary.k = 128",
+    "vocabulary.k = 64",
     "vocabulary.algorithm = 'lloyd'",
     "vocabulary.max_iter = 40",
     "vocabulary.tol = 0.0",
-    "sample.per_image = 200",
+    "sample.per_image = 100",
 ];
 
 /// Starts a run, sends it a signal at the first event of this kind, and waits for its end: status and stderr.
@@ -1291,7 +1291,7 @@ fn an_interrupted_run_goes_on_to_the_same_bytes() {
     assert_eq!(code, Some(130), "{stderr}");
     assert_snapshot!(stderr, @r#"
     stopping; once more to stop at once
-    interrupted; continue with: bovw run DIR/job.toml --set 'run.memory = '\''48MiB'\''' --set 'vocabulary.k = 128' --set 'vocabulary.algorithm = '\''lloyd'\''' --set 'vocabulary.max_iter = 40' --set 'vocabulary.tol = 0.0' --set 'sample.per_image = 200' --json --progress none
+    interrupted; continue with: bovw run DIR/job.toml --set 'run.memory = '\''48MiB'\''' --set 'vocabulary.k = 64' --set 'vocabulary.algorithm = '\''lloyd'\''' --set 'vocabulary.max_iter = 40' --set 'vocabulary.tol = 0.0' --set 'sample.per_image = 100' --json --progress none
     "#);
     assert_no_temporary_files(&scene);
     assert!(scene.results("out").is_empty());
