@@ -130,8 +130,8 @@ fn no_recipe_depends_on_threads_memory_or_how_shards_are_read() {
         assert!(expected.len() >= 3, "{:?}", expected.keys());
         // Words of several sizes are laid out side by side.
         let little = match job[0].starts_with("patches.size") {
-            true => "run.memory=\"28MiB\"",
-            false => "run.memory=\"20MiB\"",
+            true => "run.memory=\"32MiB\"",
+            false => "run.memory=\"24MiB\"",
         };
         for more in [
             ["run.threads=1", "run.io=\"mmap\""],
