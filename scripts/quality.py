@@ -398,7 +398,7 @@ CASES = {
 
 
 def difference(case: Case, job: Table, shard: Path, images: Images, out: Path) -> float:
-    """The largest relative error of a vector, |ours - theirs| / |theirs| in Euclidean norm; infinite where counts differ."""
+    """The largest relative error of a vector, |ours - theirs| / |theirs| (Euclidean); infinite where counts differ."""
     done = run(job, [shard], out)
     table = pq.read_table(done.features_files[0])
     ours = fixed_size_lists(table["features"]).astype(np.float64)
@@ -429,7 +429,7 @@ def exact(options: argparse.Namespace) -> list[Goal]:
             continue
         count = (options.exact_images or (150 if options.quick else 600)) // (1 if color == "grey" else 3)
         shard, images = lossless(data, count, OUT / "exact")
-        print(f"\nexact, {name} ({color}): {count} images and a blank one, largest relative error of a vector, float64 beside it")
+        print(f"\nexact, {name} ({color}): {count} images and a blank one, relative error beside float64")
         worst = 0.0
         for case in CASES[name]:
             job = {
