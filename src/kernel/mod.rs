@@ -12,6 +12,7 @@ pub mod evaluate;
 pub mod grid;
 pub mod image;
 pub mod kmeans;
+pub mod lanes;
 pub mod naive;
 pub mod nearest;
 pub mod normalize;

@@ -27,6 +27,7 @@ mod x86;
 
 use super::grid::PatchShape;
 use super::image::PixelsRef;
+use super::lanes::lane_sum;
 use super::positions;
 use super::sample::Patches;
 
@@ -126,22 +127,6 @@ impl Norms {
             max_norm,
         }
     }
-}
-
-/// The sum of `value` over `values`, in lanes: a single sum would wait for itself.
-#[inline(always)]
-fn lane_sum<T: Copy>(values: &[T], value: impl Fn(T) -> f64) -> f64 {
-    let mut sums = [0.0; 8];
-    let (rows, rest) = values.as_chunks::<8>();
-    for row in rows {
-        for (sum, &one) in sums.iter_mut().zip(row) {
-            *sum += value(one);
-        }
-    }
-    for (sum, &one) in sums.iter_mut().zip(rest) {
-        *sum += value(one);
-    }
-    sums.iter().sum()
 }
 
 /// Working memory of the search, to be reused, and what the last search found.

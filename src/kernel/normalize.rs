@@ -4,6 +4,7 @@
 //! mean of pixels. The sums have a fixed order, and are whole numbers for u8 pixels.
 
 use super::image::PixelsRef;
+use super::lanes::lane_sum;
 
 /// How a patch is prepared before it is compared with words.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -102,22 +103,6 @@ impl Scaling {
     pub fn is_blank(&self) -> bool {
         self.scale == 0.0
     }
-}
-
-/// The sum of `value` over `values`, in eight lanes: a single sum would wait for itself.
-#[inline(always)]
-fn lane_sum(values: &[f64], value: impl Fn(f64) -> f64) -> f64 {
-    let mut sums = [0.0; 8];
-    let (rows, rest) = values.as_chunks::<8>();
-    for row in rows {
-        for (sum, &one) in sums.iter_mut().zip(row) {
-            *sum += value(one);
-        }
-    }
-    for (sum, &one) in sums.iter_mut().zip(rest) {
-        *sum += value(one);
-    }
-    sums.iter().sum()
 }
 
 fn of_u8(pixels: &[u8]) -> Scaling {
