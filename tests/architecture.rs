@@ -52,7 +52,10 @@ const PACKAGES: [(&str, &[&str]); 19] = [
     ("png", &["report/paint.rs"]),
     ("resvg", &["report/paint.rs"]),
     ("crossbeam_channel", &["flow/sync.rs"]),
-    ("rayon", &["stages/kmeans", "stages/prepare.rs"]),
+    (
+        "rayon",
+        &["stages/kmeans", "stages/prepare.rs", "stages/threads.rs"],
+    ),
     ("nalgebra", &["kernel/whiten.rs"]),
     ("toml", &["job/"]),
     ("clap", &["cli/", "main.rs"]),

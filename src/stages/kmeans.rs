@@ -16,7 +16,6 @@ mod reseed;
 mod tests;
 
 use crate::error::{Error, Result};
-use crate::flow::{THREAD_PREFIX, cannot_start};
 use crate::kernel::grid::PatchShape;
 use crate::kernel::kmeans::checkpoint::{Checkpoint, Judged, RestartLog, UnderWay};
 use crate::kernel::kmeans::seeding::Pool;
@@ -25,6 +24,7 @@ use crate::kernel::nearest::{Simd, Words};
 use crate::kernel::sample::SampleView;
 use crate::kernel::vocabulary::{Preparation, Vocabulary};
 
+use super::threads::on_threads;
 use grow::Part;
 
 /// How far training has come.
@@ -104,15 +104,7 @@ pub fn learn(
         simd,
         watch,
     };
-    // Scoped, so that every thread has ended when this returns, even with a panic.
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads.max(1))
-        .thread_name(|index| format!("{THREAD_PREFIX}k-means-{index}"))
-        .build_scoped(
-            |thread| thread.run(),
-            |pool| pool.install(|| training.run(preparation, start)),
-        )
-        .map_err(|error| cannot_start("k-means", &error))?
+    on_threads("k-means", threads, || training.run(preparation, start))
 }
 
 /// Upper bound on the heap bytes that [`learn`] allocates, the sample not counted.

@@ -10,7 +10,6 @@ use std::path::Path;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use crate::error::{Error, Result};
-use crate::flow::{THREAD_PREFIX, cannot_start};
 use crate::kernel::grid::PatchShape;
 use crate::kernel::image::PixelsRef;
 use crate::kernel::normalize::{Normalize, Scaling};
@@ -19,6 +18,8 @@ use crate::kernel::sample::{BLOCK_PATCHES, Record, SampleView};
 use crate::kernel::vocabulary::Preparation;
 use crate::kernel::whiten::{CannotWhiten, Moments, Whitening};
 use crate::shard::spill::{Sample, SampleWriter};
+
+use super::threads::on_threads;
 
 /// The number that the prepared sample's files are called by; gathered samples count from 0.
 const SAMPLE_NUMBER: u64 = u64::MAX;
@@ -80,15 +81,7 @@ pub fn prepare(
         preparation,
         stop,
     };
-    // Scoped, so that every thread has ended when this returns, even with a panic.
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads.max(1))
-        .thread_name(|index| format!("{THREAD_PREFIX}prepare-{index}"))
-        .build_scoped(
-            |thread| thread.run(),
-            |pool| pool.install(|| task.run(max_heap_bytes, dir)),
-        )
-        .map_err(|error| cannot_start("prepare", &error))?
+    on_threads("prepare", threads, || task.run(max_heap_bytes, dir))
 }
 
 struct Task<'a> {
