@@ -14,8 +14,8 @@
 
 use super::grid::Grid;
 use super::image::Image;
-use super::nearest::prepared::{DistanceWords, Lanes, NearestWords};
-use super::nearest::{self, LANES, Scratch, Simd, Words, Work};
+use super::nearest::prepared::{DistanceWords, NearestWords};
+use super::nearest::{self, Scratch, Simd, Words};
 use super::normalize::Scaling;
 use super::pool::{Cells, Regions, max_regions, n_cells};
 use super::prepare::Preparer;
@@ -23,8 +23,10 @@ use super::sample::Patches;
 use super::vocabulary::{Preparation, Vocabulary};
 use super::weigh::{Shape, Weighting, weigh};
 
+mod panel;
 mod several;
 
+use panel::{Panel, PatchReader, Source};
 pub use several::{Encoders, Lexicons};
 
 /// What a patch adds to the words of its cell.
@@ -218,24 +220,6 @@ pub struct Encoder<'a> {
     panel: Panel,
 }
 
-/// Patches of one panel, and working memory.
-#[derive(Debug, Default)]
-struct Panel {
-    n: usize,
-    // Where each patch starts: its row's first value in the image, and its own after that.
-    starts: [(usize, u32); LANES],
-    region: [usize; LANES],
-    // [d][LANES]
-    values: Vec<f32>,
-    whitened: Vec<f32>,
-    // [k][LANES]
-    distances: Vec<f32>,
-    // The same, of triangles in the region under way.
-    nearer: Vec<f32>,
-    nearer_of: usize,
-    patch: Vec<f64>,
-}
-
 impl<'a> Encoder<'a> {
     /// A worker.
     pub fn new(lexicon: &'a Lexicon<'a>) -> Encoder<'a> {
@@ -260,11 +244,10 @@ impl<'a> Encoder<'a> {
         let (patch, d) = (preparation.patch, preparation.patch.len());
         let regions = max_regions(&recipe.pooling);
         let sums = 12 * (regions + n_cells(&recipe.pooling)) * k * recipe.n_per_word(d);
-        let panel = LANES * 4 * (2 * d + 2 * k) + 32 * d;
         let by_image = preparation.is_by_image() && recipe.encoding == Encoding::Hard;
         let scratch = match by_image {
             true => Scratch::heap_bytes(k, patch, STRIP) + STRIP as u64 / 8,
-            false => panel as u64,
+            false => Panel::heap_bytes(k, d),
         };
         let grids = 64 * (regions + n_cells(&recipe.pooling)) as u64;
         scratch + sums as u64 + grids + Preparer::heap_bytes(d)
@@ -346,9 +329,7 @@ impl<'a> Encoder<'a> {
         self.sums.clear();
         self.sums
             .resize(regions.len() * self.lexicon.n_region(), 0.0);
-        self.panel
-            .values
-            .resize(self.lexicon.vocabulary.d() * LANES, 0.0);
+        self.panel.make_room(self.lexicon.vocabulary.d());
         let pixels = image.pixels.as_ref();
         let source = Source {
             scaling: Scaling::of(self.lexicon.vocabulary.preparation.normalize, pixels),
@@ -377,30 +358,17 @@ impl<'a> Encoder<'a> {
         if let (Layout::Distances(words), Encoding::Triangle) =
             (&self.lexicon.words, self.lexicon.recipe.encoding)
         {
-            self.panel.end_region(words, &mut self.sums);
-            self.panel.nearer_of = 0;
+            self.panel.end_triangles(words, &mut self.sums);
         }
         self.regions = Some((size, regions));
         decided_again
     }
 
     fn push(&mut self, source: &Source<'_>, start: (usize, u32), region: usize) -> u64 {
-        let panel = &mut self.panel;
-        let lane = panel.n;
-        panel.patch.resize(self.lexicon.vocabulary.d(), 0.0);
-        self.lexicon.simd.run(Prepare {
-            preparer: &mut self.preparer,
-            patches: source.patches(start.0),
-            offset: start.1,
-            values: &mut panel.patch,
-            panel: &mut panel.values,
-            lane,
-        });
-        (panel.starts[lane], panel.region[lane]) = (start, region);
-        panel.n += 1;
-        match panel.n {
-            LANES => self.flush(source),
-            _ => 0,
+        let (preparer, simd) = (&mut self.preparer, self.lexicon.simd);
+        match self.panel.push(preparer, source, start, region, simd) {
+            true => self.flush(source),
+            false => 0,
         }
     }
 
@@ -410,51 +378,30 @@ impl<'a> Encoder<'a> {
         if n == 0 {
             return 0;
         }
-        // Lanes past the last patch keep older values; nobody reads what comes of them.
-        let (panel, preparer) = (&mut self.panel, &mut self.preparer);
-        let starts = panel.starts;
-        let mut values = |lane: usize, out: &mut [f64]| {
-            let (base, offset) = starts[lane];
-            preparer.values(&source.patches(base), offset, out);
+        let sums = &mut self.sums;
+        let vocabulary = self.lexicon.vocabulary;
+        let mut reader = PatchReader {
+            preparer: &mut self.preparer,
+            source,
+            starts: self.panel.starts,
         };
         match (&self.lexicon.words, self.lexicon.recipe.encoding) {
-            (Layout::Nearest(words), encoding) => {
-                let (labels, decided_again) =
-                    words.search(&panel.values, n, &mut panel.patch, &mut values);
-                let k = self.lexicon.vocabulary.k();
-                for (lane, &label) in labels[..n].iter().enumerate() {
-                    let word = panel.region[lane] * k + label as usize;
-                    if encoding == Encoding::Hard {
-                        self.sums[word] += 1.0;
-                        continue;
-                    }
-                    let d = panel.patch.len();
-                    values(lane, &mut panel.patch);
-                    let centroid = &self.lexicon.vocabulary.centroids[label as usize * d..];
-                    let sums = &mut self.sums[word * d..][..d];
-                    for ((sum, value), &centre) in sums.iter_mut().zip(&panel.patch).zip(centroid) {
-                        *sum += value - f64::from(centre);
-                    }
-                }
-                decided_again
+            (Layout::Nearest(words), Encoding::Vlad) => {
+                self.panel
+                    .add_residuals(words, vocabulary, n, &mut reader, sums)
+            }
+            (Layout::Nearest(words), _) => {
+                self.panel
+                    .add_counts(words, vocabulary.k(), n, &mut reader, sums)
             }
             (Layout::Distances(words), Encoding::Soft { nearest }) => {
-                panel.measure::<false>(words, n, &mut values);
-                let scale = self.lexicon.vocabulary.inertia_per_patch();
-                for lane in 0..n {
-                    values(lane, &mut panel.patch);
-                    let shares =
-                        shares(words, &panel.distances, lane, &panel.patch, nearest, scale);
-                    for (word, share) in shares {
-                        self.sums[panel.region[lane] * words.k() + word] += share;
-                    }
-                }
+                let scale = vocabulary.inertia_per_patch();
+                self.panel
+                    .add_shares(words, nearest, scale, n, &mut reader, sums);
                 0
             }
             (Layout::Distances(words), _) => {
-                let sums = panel.measure::<true>(words, n, &mut values);
-                let mean = sums.map(|sum| (sum / words.k() as f64) as f32);
-                panel.add_triangles(words, n, &mean, &mut self.sums);
+                self.panel.add_triangles(words, n, &mut reader, sums);
                 0
             }
             (Layout::Pixels(_), _) => unreachable!("strips, not panels"),
@@ -474,114 +421,6 @@ impl<'a> Encoder<'a> {
         weigh(&mut self.cells, &self.lexicon.recipe.weighting, shape);
         for (to, &value) in self.vector.iter_mut().zip(&self.cells) {
             *to = value as f32;
-        }
-    }
-}
-
-impl Panel {
-    /// Adds the first `n` lanes to what their regions have in lanes. A region that ends is added up.
-    fn add_triangles(
-        &mut self,
-        words: &DistanceWords,
-        n: usize,
-        mean: &Lanes<f32>,
-        sums: &mut [f64],
-    ) {
-        self.nearer.resize(words.k() * LANES, 0.0);
-        let mut start = 0;
-        while start < n {
-            let region = self.region[start];
-            if region != self.nearer_of {
-                self.end_region(words, sums);
-                self.nearer_of = region;
-            }
-            let rest = self.region[start..n].iter();
-            let end = start + rest.take_while(|&&other| other == region).count();
-            let mut own = [f32::NEG_INFINITY; LANES];
-            own[start..end].copy_from_slice(&mean[start..end]);
-            words.simd().run(Triangle {
-                distances: &self.distances,
-                mean: &own,
-                nearer: &mut self.nearer,
-            });
-            start = end;
-        }
-    }
-
-    /// Adds up the lanes of the region that is under way.
-    fn end_region(&mut self, words: &DistanceWords, sums: &mut [f64]) {
-        words.simd().run(AddLanes {
-            nearer: &mut self.nearer,
-            sums: &mut sums[self.nearer_of * words.k()..][..words.k()],
-        });
-    }
-
-    /// The distances of the first `n` lanes to all words, and their sums.
-    fn measure<const ROOT: bool>(
-        &mut self,
-        words: &DistanceWords,
-        n: usize,
-        values: &mut dyn FnMut(usize, &mut [f64]),
-    ) -> Lanes<f64> {
-        self.distances.resize(words.k() * LANES, 0.0);
-        words.whiten(&mut self.values, &mut self.whitened);
-        let patch = &mut self.patch;
-        let mut exact2 = |lane: usize, word: usize| {
-            if lane >= n {
-                return 0.0;
-            }
-            values(lane, patch);
-            words.exact2(patch, word)
-        };
-        words.distances::<ROOT>(&self.values, &mut self.distances, &mut exact2)
-    }
-}
-
-/// Puts a patch into a lane of a panel; the same operations with any instructions.
-struct Prepare<'p, 'a> {
-    preparer: &'p mut Preparer<'a>,
-    patches: Patches<'p>,
-    offset: u32,
-    values: &'p mut [f64],
-    panel: &'p mut [f32],
-    lane: usize,
-}
-
-impl Work for Prepare<'_, '_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn work(self) {
-        let Prepare { values, lane, .. } = self;
-        self.preparer.centred(&self.patches, self.offset, values);
-        for (row, &value) in self
-            .panel
-            .as_chunks_mut::<LANES>()
-            .0
-            .iter_mut()
-            .zip(&*values)
-        {
-            row[lane] = value as f32;
-        }
-    }
-}
-
-/// An image, and how its patches are read.
-struct Source<'a> {
-    scaling: Scaling,
-    row_stride: u32,
-    image: &'a Image,
-}
-
-impl Source<'_> {
-    /// Patches whose places are counted from value `base` of the image.
-    fn patches(&self, base: usize) -> Patches<'_> {
-        Patches {
-            image: 0,
-            scaling: self.scaling,
-            row_stride: self.row_stride,
-            positions: &[],
-            pixels: self.image.pixels.as_ref().skip(base),
         }
     }
 }
@@ -622,125 +461,6 @@ impl<'a> Places<'a> {
         }
         region
     }
-}
-
-/// Squared distances in float32 may be off by this share of `|z|^2 + |c|^2`, with much to spare.
-const DOUBT: f64 = 1.0 / 4096.0;
-
-/// The nearest words of a patch and its share for each; in float64 among the words that float32 cannot tell from them.
-fn shares(
-    words: &DistanceWords,
-    distances2: &[f32],
-    lane: usize,
-    patch: &[f64],
-    nearest: usize,
-    scale: f64,
-) -> Vec<(usize, f64)> {
-    let nearest = nearest.min(words.k());
-    let of_lane = || distances2.iter().skip(lane).step_by(LANES).copied();
-    let mut least: Vec<f32> = Vec::with_capacity(nearest + 1);
-    for distance2 in of_lane() {
-        if least.len() < nearest || distance2 < least[nearest - 1] {
-            least.insert(
-                least.partition_point(|&other| other <= distance2),
-                distance2,
-            );
-            least.truncate(nearest);
-        }
-    }
-    let norm2: f64 = patch.iter().map(|value| value * value).sum();
-    let last = f64::from(least[least.len() - 1]);
-    // |c|^2 is at most 2 |z|^2 + 2 |z - c|^2, for the words in question.
-    let limit = last + DOUBT * (3.0 * norm2 + 3.0 * last);
-    let candidates = of_lane()
-        .enumerate()
-        .filter(|(_, d2)| f64::from(*d2) <= limit);
-    let mut exact: Vec<(f64, usize)> = candidates
-        .map(|(word, _)| (words.exact2(patch, word), word))
-        .collect();
-    exact.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-    exact.truncate(nearest);
-    soft_shares(&exact, scale)
-}
-
-/// `exp(-d2 / scale)` of each word, divided by the sum of them all; `exact` are squared distances, rising, and words.
-fn soft_shares(exact: &[(f64, usize)], scale: f64) -> Vec<(usize, f64)> {
-    // Patches that are all words leave no scale to go by.
-    let scale = if scale > 0.0 {
-        scale
-    } else {
-        f64::MIN_POSITIVE
-    };
-    let weigh = |d2: f64| ((exact[0].0 - d2) / scale).exp();
-    let total: f64 = exact.iter().map(|&(d2, _)| weigh(d2)).sum();
-    exact
-        .iter()
-        .map(|&(d2, word)| (word, weigh(d2) / total))
-        .collect()
-}
-
-/// Adds `max(0, mean - distance)` of each lane to the word's lanes in `nearer`, `[k][LANES]`.
-struct Triangle<'a> {
-    distances: &'a [f32],
-    // Where a mean is below every distance the lane adds nothing.
-    mean: &'a Lanes<f32>,
-    nearer: &'a mut [f32],
-}
-
-impl Work for Triangle<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn work(self) {
-        let distances = self.distances.as_chunks::<LANES>().0;
-        for (nearer, distances) in self
-            .nearer
-            .as_chunks_mut::<LANES>()
-            .0
-            .iter_mut()
-            .zip(distances)
-        {
-            for lane in 0..LANES {
-                nearer[lane] += (self.mean[lane] - distances[lane]).max(0.0);
-            }
-        }
-    }
-}
-
-/// Adds up the lanes of each word in `nearer`, onto its sum, and leaves zeros.
-struct AddLanes<'a> {
-    nearer: &'a mut [f32],
-    sums: &'a mut [f64],
-}
-
-impl Work for AddLanes<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn work(self) {
-        for (sum, nearer) in self
-            .sums
-            .iter_mut()
-            .zip(self.nearer.as_chunks_mut::<LANES>().0)
-        {
-            *sum += f64::from(total(nearer));
-            nearer.fill(0.0);
-        }
-    }
-}
-
-/// The sum of all lanes, halves first.
-#[inline(always)]
-fn total(lanes: &Lanes<f32>) -> f32 {
-    let mut lanes = *lanes;
-    let mut half = LANES / 2;
-    while half > 0 {
-        for lane in 0..half {
-            lanes[lane] += lanes[lane + half];
-        }
-        half /= 2;
-    }
-    lanes[0]
 }
 
 #[cfg(test)]
