@@ -12,7 +12,7 @@ const EXACT_F32: f64 = (1u32 << 24) as f64;
 
 /// How far a value may be from the definition's, as a share of the largest of the same vocabulary: sums of distances in float32, and a
 /// root that makes small differences larger.
-const TOLERANCE: f64 = 1e-3;
+const TOLERANCE: f64 = 1e-4;
 
 /// The first value of an image's vector that is not the definition's, with what it should be, and how many more there are.
 /// Counts must be the same numbers; what is weighted, or made of distances, may be off by roundings.
