@@ -178,11 +178,15 @@ fn learn_rows(plan: &Plan) -> Vec<(String, String)> {
     let sampled = plan.n_sampled_images();
     let patches = plan.job.patches();
     let per_image = plan.patches_per_image();
+    let prepare = match plan.job.is_by_image() {
+        true => "",
+        false => "prepare -> ",
+    };
     let mut rows = Vec::new();
     for (at, file) in vocabulary_files(&patches).iter().enumerate() {
         rows.push(row(
             if at == 0 { "stages" } else { "then" },
-            format!("source -> decode -> sample -> k-means -> {file}"),
+            format!("source -> decode -> sample -> {prepare}k-means -> {file}"),
         ));
         let of_size = match patches.len() {
             1 => String::new(),
