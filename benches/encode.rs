@@ -119,7 +119,7 @@ fn bench(
         group.bench_function(id, |bencher| {
             bencher.iter(|| {
                 for image in images {
-                    std::hint::black_box(encoder.encode(image));
+                    std::hint::black_box(encoder.encode(image.as_ref()));
                 }
             });
         });

@@ -16,6 +16,7 @@
 //! Modules depend downwards only; a test says so:
 //!
 //! ```text
+//! 5  guest                  the same in somebody else's program: batches and arrays in, vectors out
 //! 4  passes                 wiring: what follows what
 //! 3  stages  import  synth   the boxes of the flow; making shards of what there is, and of nothing
 //!    report                  drawing a finished run
@@ -27,6 +28,7 @@
 pub mod container;
 pub mod error;
 pub mod flow;
+pub mod guest;
 pub mod import;
 pub mod job;
 pub mod kernel;

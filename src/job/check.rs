@@ -116,7 +116,8 @@ impl Job {
 }
 
 impl Overrides {
-    fn apply(&self, file: &mut JobFile) {
+    /// Lays them over a job file.
+    pub fn apply(&self, file: &mut JobFile) {
         if let Some(threads) = self.threads {
             file.run.threads = Some(i64::from(threads));
         }

@@ -13,7 +13,7 @@
 //! matrix of all distances is never made: a panel of patches at a time. [`super::naive::encode`] is the definition.
 
 use super::grid::Grid;
-use super::image::Image;
+use super::image::ImageRef;
 use super::nearest::prepared::{DistanceWords, NearestWords};
 use super::nearest::{self, Scratch, Simd, Words};
 use super::normalize::Scaling;
@@ -107,9 +107,9 @@ const STRIP: usize = 1 << 14;
 
 /// A vocabulary laid out for a recipe; shared by all workers.
 #[derive(Debug)]
-pub struct Lexicon<'a> {
-    vocabulary: &'a Vocabulary,
-    recipe: &'a Recipe,
+pub struct Lexicon {
+    vocabulary: Vocabulary,
+    recipe: Recipe,
     stride: u32,
     simd: Simd,
     idf: Vec<f64>,
@@ -126,17 +126,12 @@ enum Layout {
     Distances(Box<DistanceWords>),
 }
 
-impl<'a> Lexicon<'a> {
+impl Lexicon {
     /// Lays out `vocabulary` for `recipe` and patches at `stride`.
     ///
     /// # Panics
     /// If the recipe needs document frequencies and the vocabulary has none.
-    pub fn new(
-        vocabulary: &'a Vocabulary,
-        recipe: &'a Recipe,
-        stride: u32,
-        simd: Simd,
-    ) -> Lexicon<'a> {
+    pub fn new(vocabulary: &Vocabulary, recipe: &Recipe, stride: u32, simd: Simd) -> Lexicon {
         let (centroids, d) = (&vocabulary.centroids, vocabulary.d());
         let whitening = vocabulary.whitening.as_ref();
         let words = match recipe.encoding {
@@ -156,8 +151,8 @@ impl<'a> Lexicon<'a> {
             false => Vec::new(),
         };
         Lexicon {
-            vocabulary,
-            recipe,
+            vocabulary: vocabulary.clone(),
+            recipe: recipe.clone(),
             stride,
             simd,
             idf,
@@ -175,7 +170,9 @@ impl<'a> Lexicon<'a> {
                 DistanceWords::heap_bytes(k, d, preparation.whiten.is_some())
             }
         };
-        words + 8 * k as u64
+        // Beside them the vocabulary itself: centroids, and three numbers a word.
+        let whitening = preparation.whiten.map_or(0, |_| 4 * d * (d + 1));
+        words + (k * (4 * d + 32) + whitening) as u64
     }
 
     /// Length of a vector.
@@ -204,7 +201,7 @@ pub struct Encoded<'a> {
 /// One worker: a lexicon and its scratch memory.
 #[derive(Debug)]
 pub struct Encoder<'a> {
-    lexicon: &'a Lexicon<'a>,
+    lexicon: &'a Lexicon,
     preparer: Preparer<'a>,
     scratch: Scratch,
     // Bits of a strip's patches, and the image size and first patch that they are for.
@@ -222,8 +219,8 @@ pub struct Encoder<'a> {
 
 impl<'a> Encoder<'a> {
     /// A worker.
-    pub fn new(lexicon: &'a Lexicon<'a>) -> Encoder<'a> {
-        let vocabulary = lexicon.vocabulary;
+    pub fn new(lexicon: &'a Lexicon) -> Encoder<'a> {
+        let vocabulary = &lexicon.vocabulary;
         Encoder {
             lexicon,
             preparer: Preparer::new(&vocabulary.preparation, vocabulary.whitening.as_ref()),
@@ -257,7 +254,7 @@ impl<'a> Encoder<'a> {
     ///
     /// # Panics
     /// If a patch or a grid of cells does not fit; whoever lets images through looks at that.
-    pub fn encode(&mut self, image: &Image) -> Encoded<'_> {
+    pub fn encode(&mut self, image: ImageRef<'_>) -> Encoded<'_> {
         let patch = self.lexicon.vocabulary.preparation.patch;
         let grid = Grid::new(image.height, image.width, patch, self.lexicon.stride);
         let grid = grid.expect("an image that a patch fits into");
@@ -279,14 +276,14 @@ impl<'a> Encoder<'a> {
     }
 
     /// Counts the nearest words of an image's patches, strip by strip.
-    fn count(&mut self, words: &Words, image: &Image, grid: &Grid) -> u64 {
+    fn count(&mut self, words: &Words, image: ImageRef<'_>, grid: &Grid) -> u64 {
         let Some((_, regions)) = &self.regions else {
             unreachable!("set before");
         };
         let k = words.k();
         self.counts.clear();
         self.counts.resize(regions.len() * k, 0);
-        let pixels = image.pixels.as_ref();
+        let pixels = image.pixels;
         let scaling = Scaling::of(self.lexicon.vocabulary.preparation.normalize, pixels);
         let (mut start, mut decided_again) = (0, 0);
         while start < grid.len() {
@@ -322,7 +319,7 @@ impl<'a> Encoder<'a> {
     }
 
     /// Adds an image's patches to the sums of their regions, a panel at a time, region by region.
-    fn add_panels(&mut self, image: &Image, grid: &Grid) -> u64 {
+    fn add_panels(&mut self, image: ImageRef<'_>, grid: &Grid) -> u64 {
         let Some((size, regions)) = self.regions.take() else {
             unreachable!("set before");
         };
@@ -330,11 +327,11 @@ impl<'a> Encoder<'a> {
         self.sums
             .resize(regions.len() * self.lexicon.n_region(), 0.0);
         self.panel.make_room(self.lexicon.vocabulary.d());
-        let pixels = image.pixels.as_ref();
+        let pixels = image.pixels;
         let source = Source {
             scaling: Scaling::of(self.lexicon.vocabulary.preparation.normalize, pixels),
             row_stride: image.row_len() as u32,
-            image,
+            pixels,
         };
         let mut decided_again = 0;
         let (mut row_start, mut region_row) = (0, 0);
@@ -379,7 +376,7 @@ impl<'a> Encoder<'a> {
             return 0;
         }
         let sums = &mut self.sums;
-        let vocabulary = self.lexicon.vocabulary;
+        let vocabulary = &self.lexicon.vocabulary;
         let mut reader = PatchReader {
             preparer: &mut self.preparer,
             source,

@@ -85,10 +85,40 @@ pub struct Image {
     pub pixels: Pixels,
 }
 
-impl Image {
+/// A borrowed [`Image`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ImageRef<'a> {
+    /// Rows of pixels.
+    pub height: u32,
+    /// Pixels in a row.
+    pub width: u32,
+    /// Values a pixel: 1 grey, 3 RGB.
+    pub channels: u32,
+    /// The values, `height * width * channels` of them.
+    pub pixels: PixelsRef<'a>,
+}
+
+impl ImageRef<'_> {
     /// Values in a row.
     pub fn row_len(&self) -> usize {
         self.width as usize * self.channels as usize
+    }
+}
+
+impl Image {
+    /// The same image, borrowed.
+    pub fn as_ref(&self) -> ImageRef<'_> {
+        ImageRef {
+            height: self.height,
+            width: self.width,
+            channels: self.channels,
+            pixels: self.pixels.as_ref(),
+        }
+    }
+
+    /// Values in a row.
+    pub fn row_len(&self) -> usize {
+        self.as_ref().row_len()
     }
 
     /// The image as one patch.

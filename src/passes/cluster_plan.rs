@@ -228,7 +228,7 @@ fn probed_shape(job: &Job, input: &InputSet) -> Result<PatchShape> {
 
 /// As decoding has it: an image that patches or cells do not fit into is a bad one.
 fn is_good(image: &Image, job: &Job) -> bool {
-    Fit::of(job).check(image).is_ok()
+    Fit::of(job).check(image.height, image.width).is_ok()
 }
 
 fn check_size(shape: PatchShape) -> Result<PatchShape> {

@@ -186,7 +186,12 @@ fn finished(job: &Job) -> Result<Vec<Vocabulary>> {
 }
 
 /// Whether the words at a place of `vocabulary.from` are of the patches at that place of the job.
-fn check_preparation(job: &Job, at: usize, path: &Path, vocabulary: &Vocabulary) -> Result<()> {
+pub(crate) fn check_preparation(
+    job: &Job,
+    at: usize,
+    path: &Path,
+    vocabulary: &Vocabulary,
+) -> Result<()> {
     const SIZE: &str = "patches.size";
     let is_one = job.preparations.len() == 1;
     let (ours, theirs) = (&job.preparations[at], &vocabulary.preparation);
@@ -256,7 +261,11 @@ fn keys(preparation: &Preparation) -> [(&'static str, String); 6] {
 }
 
 /// The length of a job's vectors, and whether words and patches can be what its features need.
-fn check_features(job: &Job, ks: &[usize], vocabularies: &[Vocabulary]) -> Result<usize> {
+pub(crate) fn check_features(
+    job: &Job,
+    ks: &[usize],
+    vocabularies: &[Vocabulary],
+) -> Result<usize> {
     let mut n_values = 0;
     for (Preparation { patch, whiten, .. }, &k) in job.preparations.iter().zip(ks) {
         let d = patch.len();

@@ -26,6 +26,8 @@ pub enum FileBytes {
         /// Tells whether they can be believed, and takes back the pages of what was read.
         mapping: Arc<Mapping>,
     },
+    /// In memory, all of it: of no file.
+    Held(Bytes),
     /// Read piece by piece.
     Read {
         /// The open file.
@@ -66,7 +68,7 @@ impl FileBytes {
     pub fn is_lost(&self) -> bool {
         match self {
             FileBytes::Mapped { mapping, .. } => mapping.is_lost(),
-            FileBytes::Read { .. } => false,
+            FileBytes::Held(_) | FileBytes::Read { .. } => false,
         }
     }
 
@@ -76,6 +78,9 @@ impl FileBytes {
     /// The file was cut short, or its disk failed.
     pub fn check_whole(&self, path: &Path) -> Result<()> {
         let len = self.len();
+        if let FileBytes::Held(_) = self {
+            return Ok(());
+        }
         match path.metadata() {
             Ok(now) if now.len() < len => Err(cut_short(path, len, now.len())),
             _ if self.is_lost() => Err(Error::File {
@@ -102,7 +107,7 @@ pub fn cut_short(path: &Path, len: u64, now: u64) -> Error {
 impl Length for FileBytes {
     fn len(&self) -> u64 {
         match self {
-            FileBytes::Mapped { bytes, .. } => bytes.len() as u64,
+            FileBytes::Mapped { bytes, .. } | FileBytes::Held(bytes) => bytes.len() as u64,
             FileBytes::Read { len, .. } => *len,
         }
     }
@@ -113,7 +118,7 @@ impl ChunkReader for FileBytes {
 
     fn get_read(&self, start: u64) -> ParquetResult<FileReader> {
         match self {
-            FileBytes::Mapped { bytes, .. } => {
+            FileBytes::Mapped { bytes, .. } | FileBytes::Held(bytes) => {
                 let start = checked_range(start, 0, bytes.len() as u64)?.start;
                 Ok(FileReader::Mapped(bytes.slice(start as usize..).reader()))
             }
@@ -136,6 +141,10 @@ impl ChunkReader for FileBytes {
                     bytes,
                     range.start as usize..range.end as usize,
                 ))
+            }
+            FileBytes::Held(bytes) => {
+                let range = checked_range(start, length as u64, bytes.len() as u64)?;
+                Ok(bytes.slice(range.start as usize..range.end as usize))
             }
             FileBytes::Read { file, len } => {
                 checked_range(start, length as u64, *len)?;

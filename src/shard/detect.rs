@@ -4,10 +4,14 @@
 //! binary columns whose first value starts like an image file, and tensors; then raw pixels; then pixel columns.
 //! Two candidates of one rank are an error that names both: a guess here would be a wrong result later.
 
-use arrow::array::Array;
-use arrow::datatypes::{DataType, Field};
+use std::path::Path;
+
+use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::record_batch::RecordBatch;
 
 use super::columns::{BinaryRows, is_number};
+use super::hugging_face::{self, Features};
 use super::pixels::Reading;
 use super::read::{Shard, Wanted};
 use crate::error::{Error, Place, Result};
@@ -151,6 +155,22 @@ impl ImageColumn {
     }
 }
 
+/// Columns that images are looked for in: those of a shard, or of a record batch that a program has.
+struct Table<'a> {
+    path: &'a Path,
+    schema: &'a Schema,
+    features: Features,
+    rows: Rows<'a>,
+}
+
+enum Rows<'a> {
+    Shard(&'a Shard),
+    Batch(&'a RecordBatch),
+}
+
+/// What messages call a record batch that comes from no file.
+pub const BATCH_NAME: &str = "the record batch";
+
 /// Finds the image column of a shard.
 ///
 /// # Errors
@@ -160,12 +180,45 @@ pub fn image_column(
     name: Option<&str>,
     shape: Option<RawShape>,
 ) -> Result<ImageColumn> {
+    let table = Table {
+        path: shard.path(),
+        schema: shard.schema(),
+        features: shard.features(),
+        rows: Rows::Shard(shard),
+    };
+    column_of(&table, name, shape)
+}
+
+/// Finds the image column of a record batch that comes from no file, in the same way.
+///
+/// # Errors
+/// As [`image_column`].
+pub fn image_column_of_batch(
+    batch: &RecordBatch,
+    name: Option<&str>,
+    shape: Option<RawShape>,
+) -> Result<ImageColumn> {
+    let declared = batch.schema_ref().metadata().get(hugging_face::KEY);
+    let table = Table {
+        path: Path::new(BATCH_NAME),
+        schema: batch.schema_ref(),
+        features: declared.map_or_else(Features::default, |text| Features::parse(text)),
+        rows: Rows::Batch(batch),
+    };
+    column_of(&table, name, shape)
+}
+
+fn column_of(
+    table: &Table<'_>,
+    name: Option<&str>,
+    shape: Option<RawShape>,
+) -> Result<ImageColumn> {
     if let Some(name) = name {
-        let field = field_of(shard, name, "input.image")?;
-        let found = classify(shard, field, shape)?.map_err(|reason| Error::File {
-            place: Place::file(shard.path()).column(name),
+        let field = named(table, name, "input.image")?;
+        let found = classify(table, field, shape)?.map_err(|reason| Error::File {
+            place: Place::file(table.path).column(name),
             message: format!("cannot hold images: {reason}"),
-            help: Some(format!("columns are {}", column_list(shard))),
+            help: Some(format!("columns are {}", column_list(table.schema))),
         })?;
         let reason = format!("named by input.image; {}", found.reason);
         return Ok(ImageColumn {
@@ -175,8 +228,8 @@ pub fn image_column(
     }
     let mut best: Vec<Candidate> = Vec::new();
     let mut reasons = Vec::new();
-    for field in shard.schema().fields() {
-        let candidate = match classify(shard, field, shape)? {
+    for field in table.schema.fields() {
+        let candidate = match classify(table, field, shape)? {
             Ok(candidate) => candidate,
             Err(reason) => {
                 reasons.push(format!("\"{}\": {reason}", field.name()));
@@ -190,12 +243,12 @@ pub fn image_column(
         }
     }
     if best.is_empty() {
-        best.extend(pixel_columns(shard, shape)?);
+        best.extend(pixel_columns(table.schema, shape)?);
     }
     match best.len() {
         1 => Ok(best.remove(0).into_column()),
         0 => Err(Error::File {
-            place: Place::file(shard.path()),
+            place: Place::file(table.path),
             message: format!("no column holds images{}", indented(reasons)),
             help: Some(
                 "name it with input.image, and raw pixels' size with input.shape".to_owned(),
@@ -207,7 +260,7 @@ pub fn image_column(
                 .map(|c| format!("\"{}\"", c.column.name()))
                 .collect();
             Err(Error::File {
-                place: Place::file(shard.path()),
+                place: Place::file(table.path),
                 message: format!(
                     "several columns could hold the images: {}",
                     names.join(" and ")
@@ -256,14 +309,24 @@ pub fn label_column(
 
 /// The field of a column that the job names.
 pub fn field_of<'a>(shard: &'a Shard, name: &str, key: &'static str) -> Result<&'a Field> {
-    shard
-        .schema()
-        .field_with_name(name)
-        .map_err(|_| Error::File {
-            place: Place::file(shard.path()),
-            message: format!("has no column \"{name}\", which {key} names"),
-            help: Some(format!("columns are {}", column_list(shard))),
-        })
+    field_in(shard.schema(), shard.path(), name, key)
+}
+
+fn named<'a>(table: &Table<'a>, name: &str, key: &'static str) -> Result<&'a Field> {
+    field_in(table.schema, table.path, name, key)
+}
+
+fn field_in<'a>(
+    schema: &'a Schema,
+    path: &Path,
+    name: &str,
+    key: &'static str,
+) -> Result<&'a Field> {
+    schema.field_with_name(name).map_err(|_| Error::File {
+        place: Place::file(path),
+        message: format!("has no column \"{name}\", which {key} names"),
+        help: Some(format!("columns are {}", column_list(schema))),
+    })
 }
 
 /// Columns that a message lists at most.
@@ -279,8 +342,8 @@ fn indented(mut lines: Vec<String>) -> String {
     lines.iter().map(|line| format!("\n    {line}")).collect()
 }
 
-fn column_list(shard: &Shard) -> String {
-    let fields = shard.schema().fields();
+fn column_list(schema: &Schema) -> String {
+    let fields = schema.fields();
     let mut names: Vec<String> = fields
         .iter()
         .take(MAX_LISTED)
@@ -341,7 +404,7 @@ impl Candidate {
 
 /// What a column is as an image column; the inner error says why it is none.
 fn classify(
-    shard: &Shard,
+    table: &Table<'_>,
     field: &Field,
     shape: Option<RawShape>,
 ) -> Result<Result<Candidate, String>> {
@@ -361,7 +424,7 @@ fn classify(
                 )
             })
             .ok_or_else(|| "a struct without a binary field \"bytes\"".to_owned())),
-        data_type if is_binary(data_type) => binary(shard, field, shape),
+        data_type if is_binary(data_type) => binary(table, field, shape),
         DataType::FixedSizeBinary(size) => {
             Ok(raw(field, shape, Some(*size as usize), "fixed-size binary"))
         }
@@ -376,7 +439,7 @@ fn classify(
         }
         other => Ok(Err(format!("its type is {other}"))),
     }?;
-    let is_declared = shard.features().images().any(|name| name == field.name());
+    let is_declared = table.features.images().any(|name| name == field.name());
     Ok(found.map(|mut candidate| {
         if is_declared {
             candidate.rank = Rank::Declared;
@@ -395,12 +458,21 @@ fn is_binary(data_type: &DataType) -> bool {
 }
 
 fn binary(
-    shard: &Shard,
+    table: &Table<'_>,
     field: &Field,
     shape: Option<RawShape>,
 ) -> Result<Result<Candidate, String>> {
-    let Some(first) = first_value(shard, field)? else {
-        return Ok(Err("binary, with no value in its first rows".to_owned()));
+    let Some(first) = first_value(table, field)? else {
+        return Ok(match table.rows {
+            // Another batch may have some; here there is nothing to be wrong about.
+            Rows::Batch(_) => Ok(Candidate::new(
+                field,
+                Layout::Encoded,
+                Rank::Raw,
+                "binary, without a value",
+            )),
+            Rows::Shard(_) => Err("binary, with no value in its first rows".to_owned()),
+        });
     };
     if let Ok(format) = image::guess_format(&first) {
         let format = format!("{format:?}").to_uppercase();
@@ -429,23 +501,26 @@ fn binary(
 }
 
 /// The first value of a binary column, if one comes soon.
-fn first_value(shard: &Shard, field: &Field) -> Result<Option<Vec<u8>>> {
-    if shard.n_row_groups() == 0 {
-        return Ok(None);
+fn first_value(table: &Table<'_>, field: &Field) -> Result<Option<Vec<u8>>> {
+    match table.rows {
+        Rows::Batch(batch) => Ok(batch.column_by_name(field.name()).and_then(first_in)),
+        Rows::Shard(shard) if shard.n_row_groups() == 0 => Ok(None),
+        Rows::Shard(shard) => {
+            let wanted = [Wanted::column(field.name())];
+            let rows = shard.rows_within(0, &wanted, SNIFF_BYTES, SNIFF_ROWS);
+            let mut reader = shard.read_row_group(0, &wanted, rows)?;
+            let Some(batch) = reader.next_batch() else {
+                return Ok(None);
+            };
+            Ok(first_in(batch?.1.column(0)))
+        }
     }
-    let wanted = [Wanted::column(field.name())];
-    let rows = shard.rows_within(0, &wanted, SNIFF_BYTES, SNIFF_ROWS);
-    let mut reader = shard.read_row_group(0, &wanted, rows)?;
-    let Some(batch) = reader.next_batch() else {
-        return Ok(None);
-    };
-    let (_, batch) = batch?;
-    let rows = BinaryRows::new(batch.column(0).as_ref());
-    Ok(rows.and_then(|rows| {
-        (0..batch.num_rows())
-            .find(|&row| batch.column(0).is_valid(row))
-            .map(|row| rows.value(row).to_vec())
-    }))
+}
+
+fn first_in(column: &ArrayRef) -> Option<Vec<u8>> {
+    let rows = BinaryRows::new(column.as_ref())?;
+    let first = (0..column.len()).find(|&row| column.is_valid(row))?;
+    Some(rows.value(first).to_vec())
 }
 
 /// A column of raw pixels: its shape is the job's, the tensor's own, or square.
@@ -536,9 +611,8 @@ fn tensor_shape(field: &Field) -> Option<Shape> {
 }
 
 /// Numeric columns called like pixels (`pixel0`, `1x1`, `p_12`, `7`), if there are enough of them.
-fn pixel_columns(shard: &Shard, shape: Option<RawShape>) -> Result<Option<Candidate>> {
-    let columns: Vec<String> = shard
-        .schema()
+fn pixel_columns(schema: &Schema, shape: Option<RawShape>) -> Result<Option<Candidate>> {
+    let columns: Vec<String> = schema
         .fields()
         .iter()
         .filter(|field| is_number(field.data_type()) && is_pixel_name(field.name()))

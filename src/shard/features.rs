@@ -127,7 +127,7 @@ impl Layout {
 }
 
 /// What a list of ours holds.
-pub(super) fn element() -> Arc<Field> {
+pub fn element() -> Arc<Field> {
     Arc::new(Field::new("element", DataType::Float32, false))
 }
 

@@ -119,7 +119,7 @@ impl<'a> ImageRows<'a> {
                 if rows.is_null(row) {
                     return Err("the image is null".to_owned());
                 }
-                no_panic(|| decode(rows.value(row), &self.reading))
+                self.reading.decode(rows.value(row))
             }
             Rows::Bytes(rows, shape) => {
                 if rows.is_null(row) {
@@ -163,6 +163,25 @@ impl<'a> ImageRows<'a> {
         let bytes = (n_values * value_bytes) as u64;
         self.reading
             .size(shape, value_bytes as u64, bytes, 2 * bytes)
+    }
+}
+
+impl Reading {
+    /// The image of encoded bytes: a PNG, a JPEG and so on.
+    ///
+    /// # Errors
+    /// Why it is none, in words.
+    pub fn decode(&self, bytes: &[u8]) -> Result<Image, Reason> {
+        no_panic(|| decode(bytes, self))
+    }
+
+    /// The image that is made of numbers of this shape, which has as many; those that are all whole and from 0 to 255 are bytes.
+    ///
+    /// # Errors
+    /// Why it is none, in words.
+    pub fn image_of_numbers(&self, shape: Shape, numbers: &[f32]) -> Result<Image, Reason> {
+        let values = collect(numbers.len(), |i| Some(numbers[i]))?;
+        self.image(shape, values, Alpha::Unknown)
     }
 }
 

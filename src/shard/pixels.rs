@@ -65,6 +65,22 @@ impl Reading {
         }
     }
 
+    /// The image that is made of bytes of this shape, which has as many.
+    ///
+    /// # Errors
+    /// Why it is none, in words.
+    pub fn image_of_bytes(&self, shape: Shape, bytes: &[u8]) -> Result<Image, Reason> {
+        self.image(shape, Values::U8(bytes.into()), Alpha::Unknown)
+    }
+
+    /// Whether an image of bytes of this shape is taken as it is.
+    pub fn is_as_it_is(&self, shape: Shape) -> bool {
+        let is_small = |side| shape.height <= side && shape.width <= side;
+        shape.channels == self.channels(shape.channels)
+            && (shape.channels == 1 || !shape.channels_first)
+            && self.resize.is_none_or(is_small)
+    }
+
     /// The image that is made of values of this shape.
     pub(super) fn image(
         &self,

@@ -101,7 +101,15 @@ impl Wanted {
 impl Shard {
     /// Opens a file and reads its footer.
     pub fn open(path: &Path, io: Io) -> Result<Shard> {
-        let bytes = FileBytes::open(path, io)?;
+        Shard::new(path, FileBytes::open(path, io)?)
+    }
+
+    /// The bytes of a file as a shard; `name` is what messages call it.
+    pub fn of_bytes(name: &Path, bytes: Vec<u8>) -> Result<Shard> {
+        Shard::new(name, FileBytes::Held(bytes.into()))
+    }
+
+    fn new(path: &Path, bytes: FileBytes) -> Result<Shard> {
         Ok(Shard {
             path: path.to_owned(),
             metadata: footer::read(path, &bytes)?,
@@ -617,7 +625,7 @@ mod tests {
             FileBytes::Mapped { bytes, .. } => {
                 bytes.as_ptr().addr()..bytes.as_ptr().addr() + bytes.len()
             }
-            FileBytes::Read { .. } => 0..0,
+            FileBytes::Held(_) | FileBytes::Read { .. } => 0..0,
         };
         (addresses.collect(), file)
     }

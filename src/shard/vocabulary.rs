@@ -3,6 +3,7 @@
 //! Columns: `word` int32, `count` int64, `inertia` float64, `centroid` FixedSizeList<float32 not null, d>, and `documents`
 //! int64 where images with the word were counted. The footer's key `bovw.vocabulary` holds a [`Header`] as JSON. Reading checks everything that featurizing relies on.
 
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -143,6 +144,17 @@ pub fn color_name(channels: u32) -> &'static str {
 
 /// Writes a vocabulary file, whole or not at all. `job` is the resolved job, for provenance.
 pub fn write(path: &Path, vocabulary: &Vocabulary, job: &serde_json::Value) -> Result<WholeFile> {
+    write_centroids(path, vocabulary, "word", key_value(vocabulary, job))
+}
+
+/// The bytes of a vocabulary file: those that [`write`] would write.
+pub fn to_bytes(vocabulary: &Vocabulary, job: &serde_json::Value) -> Result<Vec<u8>> {
+    let bytes = Vec::new();
+    let path = Path::new("a vocabulary in memory");
+    write_centroids_to(bytes, path, vocabulary, "word", key_value(vocabulary, job))
+}
+
+fn key_value(vocabulary: &Vocabulary, job: &serde_json::Value) -> KeyValue {
     let preparation = vocabulary.preparation;
     let header = Header {
         format: FORMAT,
@@ -164,12 +176,7 @@ pub fn write(path: &Path, vocabulary: &Vocabulary, job: &serde_json::Value) -> R
         job: job.clone(),
     };
     let header = serde_json::to_string(&header).unwrap_or_default();
-    write_centroids(
-        path,
-        vocabulary,
-        "word",
-        KeyValue::new(KEY.to_owned(), header),
-    )
+    KeyValue::new(KEY.to_owned(), header)
 }
 
 /// Writes centroids with what they stood for, a row each; their numbers stand in the column `name`, and `key_value`
@@ -180,6 +187,17 @@ pub(super) fn write_centroids(
     name: &str,
     key_value: KeyValue,
 ) -> Result<WholeFile> {
+    let file = WholeWriter::create(path)?;
+    write_centroids_to(file, path, vocabulary, name, key_value)?.finish()
+}
+
+fn write_centroids_to<W: Write + Send>(
+    to: W,
+    path: &Path,
+    vocabulary: &Vocabulary,
+    name: &str,
+    key_value: KeyValue,
+) -> Result<W> {
     let mut features = Features::default();
     for (column, dtype) in [(name, "int32"), ("count", "int64"), ("inertia", "float64")] {
         features.insert(column, hugging_face::value_feature(dtype));
@@ -200,13 +218,12 @@ pub(super) fn write_centroids(
         .set_key_value_metadata(Some(key_values.clone()))
         .build();
 
-    let file = WholeWriter::create(path)?;
     let failed = |error| write_error(path, error);
     let batch = record_batch(vocabulary, name);
     let schema = with_metadata(&batch.schema(), &key_values);
-    let mut writer = ArrowWriter::try_new(file, schema, Some(properties)).map_err(failed)?;
+    let mut writer = ArrowWriter::try_new(to, schema, Some(properties)).map_err(failed)?;
     writer.write(&batch).map_err(failed)?;
-    writer.into_inner().map_err(failed)?.finish()
+    writer.into_inner().map_err(failed)
 }
 
 /// What every file of ours says that it was made by.
@@ -251,8 +268,17 @@ fn record_batch(vocabulary: &Vocabulary, name: &str) -> RecordBatch {
 
 /// Reads a vocabulary file and what its footer says.
 pub fn read(path: &Path) -> Result<(Vocabulary, Header)> {
-    let shard = Shard::open(path, Io::Read)?;
-    let header = header(&shard)?;
+    read_shard(&Shard::open(path, Io::Read)?)
+}
+
+/// The same, of the bytes of such a file; `name` is what messages call them.
+pub fn from_bytes(bytes: Vec<u8>, name: &Path) -> Result<(Vocabulary, Header)> {
+    read_shard(&Shard::of_bytes(name, bytes)?)
+}
+
+fn read_shard(shard: &Shard) -> Result<(Vocabulary, Header)> {
+    let path = shard.path();
+    let header = header(shard)?;
     let normalize = match (header.normalize.as_str(), header.epsilon) {
         ("image", None) => Normalize::Image,
         ("none", None) => Normalize::None,
@@ -315,7 +341,7 @@ pub fn read(path: &Path) -> Result<(Vocabulary, Header)> {
         vocabulary.whitening = Some(whitening.read(d).map_err(broken)?);
     }
     for row_group in 0..shard.n_row_groups() {
-        append_row_group(&shard, row_group, &mut vocabulary)?;
+        append_row_group(shard, row_group, &mut vocabulary)?;
     }
     if vocabulary.k() != header.k || vocabulary.centroids.len() as u64 != header.k as u64 * d {
         return Err(broken(format!(

@@ -51,17 +51,13 @@ impl<'a> Fit<'a> {
         }
     }
 
-    /// Nothing, or why patches of some size do not fit into an image.
-    pub fn check(&self, image: &Image) -> Result<(), Reason> {
+    /// Nothing, or why patches of some size do not fit into an image of so many pixels.
+    pub fn check(&self, height: u32, width: u32) -> Result<(), Reason> {
         let [rows, cols] = self.min;
         for patch in self.preparations.iter().map(|one| one.patch) {
-            let grid =
-                Grid::new(image.height, image.width, patch, self.stride).ok_or_else(|| {
-                    format!(
-                        "{}x{} pixels are too few for a {patch} patch",
-                        image.height, image.width
-                    )
-                })?;
+            let grid = Grid::new(height, width, patch, self.stride).ok_or_else(|| {
+                format!("{height}x{width} pixels are too few for a {patch} patch")
+            })?;
             if grid.rows < rows || grid.cols < cols {
                 let of_size = match self.preparations.len() {
                     1 => String::new(),
@@ -124,7 +120,7 @@ pub fn decode(batch: RowBatch, input: &InputSet, params: DecodeParams<'_>) -> Re
 /// The image of a row, or why it is a bad one.
 pub fn image(rows: &ImageRows<'_>, row: usize, fit: Fit<'_>) -> Result<Image, Reason> {
     let image = rows.get(row)?;
-    fit.check(&image).map(|()| image)
+    fit.check(image.height, image.width).map(|()| image)
 }
 
 fn bad_image(place: Place, column: &str, reason: &str) -> Error {

@@ -13,7 +13,7 @@ pub struct Counter<'a> {
 
 impl<'a> Counter<'a> {
     /// A worker; `lexicons` are for plain counts over whole images.
-    pub fn new(lexicons: &'a Lexicons<'a>) -> Counter<'a> {
+    pub fn new(lexicons: &'a Lexicons) -> Counter<'a> {
         Counter {
             encoder: Encoders::new(lexicons),
             k: lexicons.n_values(),
@@ -26,7 +26,7 @@ impl<'a> Counter<'a> {
         for (_, image) in batch.images {
             let Ok(image) = image else { continue };
             documents.n += 1;
-            let vector = self.encoder.encode(&image).vector;
+            let vector = self.encoder.encode(image.as_ref()).vector;
             for (n, &count) in documents.with_word.iter_mut().zip(vector) {
                 *n += u64::from(count > 0.0);
             }

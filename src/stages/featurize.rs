@@ -40,7 +40,7 @@ impl<'a> Featurizer<'a> {
     /// A worker.
     pub fn new(
         input: &'a InputSet,
-        lexicons: &'a Lexicons<'a>,
+        lexicons: &'a Lexicons,
         on_bad_image: OnBadImage,
     ) -> Featurizer<'a> {
         Featurizer {
@@ -69,7 +69,7 @@ impl<'a> Featurizer<'a> {
         for (row, image) in batch.images {
             match image {
                 Ok(image) => {
-                    let encoded = self.encoder.encode(&image);
+                    let encoded = self.encoder.encode(image.as_ref());
                     tally.decided_again += encoded.decided_again;
                     tally.patches += encoded.n_patches as u64;
                     rows.values.extend_from_slice(encoded.vector);

@@ -25,5 +25,5 @@ pub mod rows;
 pub mod sample;
 pub mod sink;
 pub mod source;
-mod threads;
+pub mod threads;
 pub mod whole;

@@ -1,4 +1,4 @@
-//! Threads of a stage that works on a whole sample: k-means, and what prepares it.
+//! Threads of a stage that works on a whole sample, k-means and what prepares it, and of a guest's calls.
 //!
 //! Batches never come here; how they travel is `flow`'s business.
 
@@ -10,7 +10,7 @@ use crate::flow::{THREAD_PREFIX, cannot_start};
 ///
 /// # Errors
 /// What `work` gives, or that the system starts no more threads.
-pub(super) fn on_threads<T: Send>(
+pub fn on_threads<T: Send>(
     name: &'static str,
     threads: usize,
     work: impl FnOnce() -> Result<T> + Send,

@@ -2,7 +2,7 @@
 //!
 //! Nothing here knows an image's grid; patches come one by one, those of a region together.
 
-use crate::kernel::image::Image;
+use crate::kernel::image::PixelsRef;
 use crate::kernel::nearest::prepared::{DistanceWords, Lanes, NearestWords};
 use crate::kernel::nearest::{LANES, Simd, Work};
 use crate::kernel::normalize::Scaling;
@@ -238,7 +238,7 @@ impl Work for Prepare<'_, '_> {
 pub(super) struct Source<'a> {
     pub(super) scaling: Scaling,
     pub(super) row_stride: u32,
-    pub(super) image: &'a Image,
+    pub(super) pixels: PixelsRef<'a>,
 }
 
 impl Source<'_> {
@@ -249,7 +249,7 @@ impl Source<'_> {
             scaling: self.scaling,
             row_stride: self.row_stride,
             positions: &[],
-            pixels: self.image.pixels.as_ref().skip(base),
+            pixels: self.pixels.skip(base),
         }
     }
 }

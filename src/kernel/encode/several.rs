@@ -3,27 +3,22 @@
 //! One alone gives its own vector, without a copy. [`naive::encode`](crate::kernel::naive::encode) of each is the definition.
 
 use super::{Encoded, Encoder, Lexicon, Recipe};
-use crate::kernel::image::Image;
+use crate::kernel::image::ImageRef;
 use crate::kernel::nearest::Simd;
 use crate::kernel::vocabulary::Vocabulary;
 
 /// Vocabularies laid out for a recipe; shared by all workers.
 #[derive(Debug)]
-pub struct Lexicons<'a> {
-    each: Vec<Lexicon<'a>>,
+pub struct Lexicons {
+    each: Vec<Lexicon>,
 }
 
-impl<'a> Lexicons<'a> {
+impl Lexicons {
     /// Lays out `vocabularies`, at least one, for `recipe` and patches at `stride`.
     ///
     /// # Panics
     /// If the recipe needs document frequencies and a vocabulary has none.
-    pub fn new(
-        vocabularies: &'a [Vocabulary],
-        recipe: &'a Recipe,
-        stride: u32,
-        simd: Simd,
-    ) -> Lexicons<'a> {
+    pub fn new(vocabularies: &[Vocabulary], recipe: &Recipe, stride: u32, simd: Simd) -> Lexicons {
         let lexicon = |words| Lexicon::new(words, recipe, stride, simd);
         Lexicons {
             each: vocabularies.iter().map(lexicon).collect(),
@@ -46,7 +41,7 @@ pub struct Encoders<'a> {
 
 impl<'a> Encoders<'a> {
     /// A worker.
-    pub fn new(lexicons: &'a Lexicons<'a>) -> Encoders<'a> {
+    pub fn new(lexicons: &'a Lexicons) -> Encoders<'a> {
         Encoders {
             each: lexicons.each.iter().map(Encoder::new).collect(),
             vector: Vec::new(),
@@ -57,7 +52,7 @@ impl<'a> Encoders<'a> {
     ///
     /// # Panics
     /// If a patch of some size or a grid of cells does not fit; whoever lets images through looks at that.
-    pub fn encode(&mut self, image: &Image) -> Encoded<'_> {
+    pub fn encode(&mut self, image: ImageRef<'_>) -> Encoded<'_> {
         if self.each.len() == 1 {
             return self.each[0].encode(image);
         }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::kernel::grid::PatchShape;
-use crate::kernel::image::Pixels;
+use crate::kernel::image::{Image, Pixels};
 use crate::kernel::naive;
 use crate::kernel::normalize::Normalize;
 use crate::kernel::rng::{Purpose, Stream};
@@ -169,8 +169,8 @@ fn encode(case: &Case, simd: Simd) -> Vec<f32> {
     let lexicon = Lexicon::new(&case.vocabulary, &case.recipe, case.stride, simd);
     let mut encoder = Encoder::new(&lexicon);
     // Twice, so that nothing of the first image stays for the second.
-    let first = encoder.encode(&case.image).vector.to_vec();
-    let second = encoder.encode(&case.image).vector.to_vec();
+    let first = encoder.encode(case.image.as_ref()).vector.to_vec();
+    let second = encoder.encode(case.image.as_ref()).vector.to_vec();
     assert_eq!(first, second);
     first
 }

@@ -1,0 +1,13 @@
+//! The library as a guest in somebody else's program: images come as arrays or Arrow record batches that the program has,
+//! and vectors go back to it, on threads that end with the call.
+//!
+//! The numbers are those of a run: the same stages, over other images. Nothing here opens a shard, owns a directory or holds
+//! an image after the call that brought it; what is wrong with an argument is an [`Error`](crate::Error), never a panic.
+
+mod batches;
+mod featurizer;
+mod settings;
+
+pub use batches::{Batches, VectorLayout};
+pub use featurizer::{Featurizer, Picture, Row, Work};
+pub use settings::{job_to_featurize, job_to_learn};

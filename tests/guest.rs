@@ -1,0 +1,254 @@
+//! What a program gets that calls the library with images of its own: the vectors that a run writes, however they come.
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Float32Type, Int32Type, Schema};
+use bovw::guest::{Batches, Featurizer, Picture, VectorLayout, Work};
+use bovw::job::Overrides;
+use bovw::kernel::vocabulary::Vocabulary;
+use bovw::shard::detect::Shape;
+use bovw::shard::vocabulary::{self, Header};
+
+use common::{Scene, Shard, image_structs, pictures, pngs};
+
+const N: u32 = 50;
+
+fn work(threads: usize) -> Work<'static> {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    Work {
+        threads,
+        stop: &STOP,
+    }
+}
+
+/// A run over pictures, and the same as a record batch.
+fn scene(sets: &[&str]) -> (Scene, RecordBatch) {
+    let labels: ArrayRef = Arc::new(Int64Array::from_iter_values((0..N).map(i64::from)));
+    let images = image_structs(pngs(&pictures(N, 14, 13)));
+    let shard = Shard::new()
+        .column("image", Arc::clone(&images))
+        .column("label", Arc::clone(&labels))
+        .row_groups_of(7);
+    let scene = Scene::with(&shard);
+    let ended = scene.run(sets);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let batch =
+        RecordBatch::try_from_iter([("image", images), ("label", labels)]).expect("a table");
+    (scene, batch)
+}
+
+fn words(scene: &Scene) -> (Vocabulary, Header) {
+    vocabulary::read(&scene.path("out/vocabulary.parquet")).expect("a vocabulary")
+}
+
+fn featurizer(scene: &Scene, sets: &[&str]) -> Featurizer {
+    let sets: Vec<String> = sets.iter().map(|&set| set.to_owned()).collect();
+    Featurizer::new(&[words(scene)], &sets, &Overrides::default()).expect("a featurizer")
+}
+
+fn vectors(batch: &RecordBatch) -> Vec<f32> {
+    let column = batch.column_by_name("features").expect("vectors");
+    let values = match column.data_type() {
+        DataType::FixedSizeList(..) => column.as_fixed_size_list().values(),
+        _ => column.as_list::<i32>().values(),
+    };
+    values.as_primitive::<Float32Type>().values().to_vec()
+}
+
+#[test]
+fn batches_of_any_length_and_threads_give_the_vectors_of_a_run() {
+    for sets in [
+        vec![],
+        vec!["features.encoding=\"triangle\"", "patches.whiten=\"zca\""],
+        vec![
+            "features.pooling=[2,2]",
+            "features.weighting=[\"tf-idf\",\"l2\"]",
+        ],
+    ] {
+        let (scene, batch) = scene(&sets);
+        let written = scene.features("a").vectors().concat();
+        let featurizer = featurizer(&scene, &[]);
+        for (rows, threads) in [(1, 1), (7, 2), (50, 3)] {
+            for layout in [VectorLayout::FixedSizeList, VectorLayout::List] {
+                let mut batches = Batches::new(&featurizer, layout);
+                let mut found = Vec::new();
+                let mut start = 0;
+                while start < batch.num_rows() {
+                    let n = rows.min(batch.num_rows() - start);
+                    let made = batches.featurize(&batch.slice(start, n), work(threads));
+                    let made = made.expect("vectors");
+                    assert_eq!(made.num_rows(), n);
+                    assert_eq!(made.schema(), batches.schema(&batch).expect("a schema"));
+                    found.extend(vectors(&made));
+                    start += n;
+                }
+                assert_eq!(found, written, "{sets:?} {rows} {threads}");
+            }
+        }
+    }
+}
+
+#[test]
+fn other_columns_come_along_and_patches_are_counted() {
+    let (scene, batch) = scene(&[]);
+    let featurizer = featurizer(&scene, &[]);
+    let mut batches = Batches::new(&featurizer, VectorLayout::default());
+    let made = batches.featurize(&batch, work(1)).expect("vectors");
+    assert_eq!(made.column(0), batch.column(1));
+    let n_patches = made.column_by_name("n_patches").expect("counted");
+    let n_patches = n_patches.as_primitive::<Int32Type>();
+    assert!(n_patches.values().iter().all(|&n| n == 12 * 11));
+}
+
+#[test]
+fn raw_images_give_the_vectors_of_encoded_ones() {
+    let (scene, batch) = scene(&[]);
+    let featurizer = featurizer(&scene, &[]);
+    let mut batches = Batches::new(&featurizer, VectorLayout::default());
+    let expected = vectors(&batches.featurize(&batch, work(1)).expect("vectors"));
+    let shape = Shape {
+        height: 14,
+        width: 13,
+        channels: 1,
+        channels_first: false,
+    };
+    let pictures = pictures(N, 14, 13);
+    let bytes: Vec<u8> = pictures.iter().flat_map(|one| one.to_vec()).collect();
+    let numbers: Vec<f32> = bytes.iter().map(|&byte| f32::from(byte)).collect();
+    let n_pixels = shape.len();
+    let at = |i: usize| i * n_pixels..(i + 1) * n_pixels;
+    let mut out = vec![0.0; expected.len()];
+    let picture = |i: usize| Picture::Bytes(shape, &bytes[at(i)]);
+    featurizer
+        .featurize(N as usize, &picture, &mut out, work(2))
+        .expect("vectors");
+    assert_eq!(out, expected);
+    let picture = |i: usize| Picture::Numbers(shape, &numbers[at(i)]);
+    featurizer
+        .featurize(N as usize, &picture, &mut out, work(2))
+        .expect("vectors");
+    assert_eq!(out, expected);
+}
+
+#[test]
+fn bad_images_end_a_call_keep_a_row_of_zeros_or_go() {
+    let (scene, _) = scene(&[]);
+    let good = pngs(&pictures(2, 14, 13));
+    let images = BinaryArray::from_opt_vec(vec![
+        good[0].as_deref(),
+        None,
+        Some(b"no image"),
+        good[1].as_deref(),
+    ]);
+    let batch =
+        RecordBatch::try_from_iter([("png", Arc::new(images) as ArrayRef)]).expect("a table");
+    let featurize = |how: &str| {
+        let set = format!("input.on_bad_image={how:?}");
+        let featurizer = featurizer(&scene, &[&set]);
+        Batches::new(&featurizer, VectorLayout::default()).featurize(&batch, work(1))
+    };
+    let error = featurize("fail").expect_err("a bad image").to_string();
+    assert!(error.contains("row 1") && error.contains("null"), "{error}");
+    let dropped = featurize("drop").expect("vectors");
+    assert_eq!(dropped.num_rows(), 2);
+    let kept = featurize("zero").expect("vectors");
+    let status = kept.column_by_name("status").expect("reasons");
+    let is_bad: Vec<bool> = (0..4).map(|row| status.is_valid(row)).collect();
+    assert_eq!(is_bad, [false, true, true, false]);
+    let n = vectors(&kept).len() / 4;
+    assert!(
+        vectors(&kept)[n..3 * n]
+            .iter()
+            .all(|&value| value.to_bits() == 0)
+    );
+}
+
+#[test]
+fn a_batch_without_rows_or_values_has_the_schema_of_any_other() {
+    let (scene, batch) = scene(&[]);
+    let featurizer = featurizer(&scene, &["input.on_bad_image=\"zero\""]);
+    let mut batches = Batches::new(&featurizer, VectorLayout::default());
+    let schema = batches.schema(&batch).expect("a schema");
+    let empty = batches
+        .featurize(&batch.slice(0, 0), work(1))
+        .expect("none");
+    assert_eq!((empty.num_rows(), empty.schema()), (0, schema));
+
+    let nulls = BinaryArray::from_opt_vec(vec![None, None]);
+    let nulls =
+        RecordBatch::try_from_iter([("png", Arc::new(nulls) as ArrayRef)]).expect("a table");
+    let mut batches = Batches::new(&featurizer, VectorLayout::default());
+    for rows in [0, 2] {
+        let made = batches
+            .featurize(&nulls.slice(0, rows), work(1))
+            .expect("zeros");
+        assert_eq!(made.num_rows(), rows);
+    }
+}
+
+#[test]
+fn batches_without_one_image_column_are_refused_by_name() {
+    let (scene, batch) = scene(&[]);
+    let featurizer = featurizer(&scene, &[]);
+    let refused = |batch: &RecordBatch| {
+        let mut batches = Batches::new(&featurizer, VectorLayout::default());
+        let error = batches.featurize(batch, work(1)).expect_err("refused");
+        error.to_string()
+    };
+    let image = Arc::clone(batch.column(0));
+    let label = Arc::clone(batch.column(1));
+    let table = |columns: Vec<(&str, &ArrayRef)>| {
+        let fields: Vec<Field> = columns
+            .iter()
+            .map(|(name, column)| Field::new(*name, column.data_type().clone(), true))
+            .collect();
+        let columns = columns.into_iter().map(|(_, column)| Arc::clone(column));
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.collect()).expect("a table")
+    };
+    let none = refused(&table(vec![("label", &label)]));
+    assert!(none.contains("no column holds images"), "{none}");
+    let two = refused(&table(vec![("left", &image), ("right", &image)]));
+    assert!(two.contains("left") && two.contains("right"), "{two}");
+    let taken = refused(&table(vec![("image", &image), ("features", &label)]));
+    assert!(
+        taken.contains("\"features\"") && taken.contains("rename"),
+        "{taken}"
+    );
+}
+
+#[test]
+fn a_vocabulary_of_other_settings_is_refused() {
+    let (scene, _) = scene(&[]);
+    let sets = ["patches.normalize=\"none\"".to_owned()];
+    let error =
+        Featurizer::new(&[words(&scene)], &sets, &Overrides::default()).expect_err("refused");
+    assert!(error.to_string().contains("patches.normalize"), "{error}");
+}
+
+#[test]
+fn a_vocabulary_s_bytes_are_those_of_its_file() {
+    let (scene, _) = scene(&[]);
+    let (words, header) = words(&scene);
+    let bytes = vocabulary::to_bytes(&words, &header.job).expect("bytes");
+    let file = std::fs::read(scene.path("out/vocabulary.parquet")).expect("a file");
+    assert_eq!(bytes, file);
+    let (again, _) = vocabulary::from_bytes(bytes, "memory".as_ref()).expect("read");
+    assert_eq!(again, words);
+}
+
+#[test]
+fn a_stopped_call_is_interrupted() {
+    let (scene, batch) = scene(&[]);
+    let featurizer = featurizer(&scene, &[]);
+    let stop = AtomicBool::new(true);
+    let work = Work {
+        threads: 2,
+        stop: &stop,
+    };
+    let ended = Batches::new(&featurizer, VectorLayout::default()).featurize(&batch, work);
+    assert!(matches!(ended, Err(bovw::Error::Interrupted)));
+}
