@@ -45,9 +45,10 @@ fn words(scene: &Scene) -> (Vocabulary, Header) {
     vocabulary::read(&scene.path("out/vocabulary.parquet")).expect("a vocabulary")
 }
 
-fn featurizer(scene: &Scene, sets: &[&str]) -> Featurizer {
+fn featurizer(scene: &Scene, sets: &[&str]) -> Arc<Featurizer> {
     let sets: Vec<String> = sets.iter().map(|&set| set.to_owned()).collect();
-    Featurizer::new(&[words(scene)], &sets, &Overrides::default()).expect("a featurizer")
+    let featurizer = Featurizer::new(&[words(scene)], &sets, &Overrides::default());
+    Arc::new(featurizer.expect("a featurizer"))
 }
 
 fn vectors(batch: &RecordBatch) -> Vec<f32> {
@@ -74,7 +75,7 @@ fn batches_of_any_length_and_threads_give_the_vectors_of_a_run() {
         let featurizer = featurizer(&scene, &[]);
         for (rows, threads) in [(1, 1), (7, 2), (50, 3)] {
             for layout in [VectorLayout::FixedSizeList, VectorLayout::List] {
-                let mut batches = Batches::new(&featurizer, layout);
+                let mut batches = Batches::new(Arc::clone(&featurizer), layout);
                 let mut found = Vec::new();
                 let mut start = 0;
                 while start < batch.num_rows() {
@@ -96,7 +97,7 @@ fn batches_of_any_length_and_threads_give_the_vectors_of_a_run() {
 fn other_columns_come_along_and_patches_are_counted() {
     let (scene, batch) = scene(&[]);
     let featurizer = featurizer(&scene, &[]);
-    let mut batches = Batches::new(&featurizer, VectorLayout::default());
+    let mut batches = Batches::new(Arc::clone(&featurizer), VectorLayout::default());
     let made = batches.featurize(&batch, work(1)).expect("vectors");
     assert_eq!(made.column(0), batch.column(1));
     let n_patches = made.column_by_name("n_patches").expect("counted");
@@ -108,7 +109,7 @@ fn other_columns_come_along_and_patches_are_counted() {
 fn raw_images_give_the_vectors_of_encoded_ones() {
     let (scene, batch) = scene(&[]);
     let featurizer = featurizer(&scene, &[]);
-    let mut batches = Batches::new(&featurizer, VectorLayout::default());
+    let mut batches = Batches::new(Arc::clone(&featurizer), VectorLayout::default());
     let expected = vectors(&batches.featurize(&batch, work(1)).expect("vectors"));
     let shape = Shape {
         height: 14,
@@ -149,7 +150,7 @@ fn bad_images_end_a_call_keep_a_row_of_zeros_or_go() {
     let featurize = |how: &str| {
         let set = format!("input.on_bad_image={how:?}");
         let featurizer = featurizer(&scene, &[&set]);
-        Batches::new(&featurizer, VectorLayout::default()).featurize(&batch, work(1))
+        Batches::new(Arc::clone(&featurizer), VectorLayout::default()).featurize(&batch, work(1))
     };
     let error = featurize("fail").expect_err("a bad image").to_string();
     assert!(error.contains("row 1") && error.contains("null"), "{error}");
@@ -171,7 +172,7 @@ fn bad_images_end_a_call_keep_a_row_of_zeros_or_go() {
 fn a_batch_without_rows_or_values_has_the_schema_of_any_other() {
     let (scene, batch) = scene(&[]);
     let featurizer = featurizer(&scene, &["input.on_bad_image=\"zero\""]);
-    let mut batches = Batches::new(&featurizer, VectorLayout::default());
+    let mut batches = Batches::new(Arc::clone(&featurizer), VectorLayout::default());
     let schema = batches.schema(&batch).expect("a schema");
     let empty = batches
         .featurize(&batch.slice(0, 0), work(1))
@@ -181,7 +182,7 @@ fn a_batch_without_rows_or_values_has_the_schema_of_any_other() {
     let nulls = BinaryArray::from_opt_vec(vec![None, None]);
     let nulls =
         RecordBatch::try_from_iter([("png", Arc::new(nulls) as ArrayRef)]).expect("a table");
-    let mut batches = Batches::new(&featurizer, VectorLayout::default());
+    let mut batches = Batches::new(Arc::clone(&featurizer), VectorLayout::default());
     for rows in [0, 2] {
         let made = batches
             .featurize(&nulls.slice(0, rows), work(1))
@@ -195,7 +196,7 @@ fn batches_without_one_image_column_are_refused_by_name() {
     let (scene, batch) = scene(&[]);
     let featurizer = featurizer(&scene, &[]);
     let refused = |batch: &RecordBatch| {
-        let mut batches = Batches::new(&featurizer, VectorLayout::default());
+        let mut batches = Batches::new(Arc::clone(&featurizer), VectorLayout::default());
         let error = batches.featurize(batch, work(1)).expect_err("refused");
         error.to_string()
     };
@@ -249,6 +250,6 @@ fn a_stopped_call_is_interrupted() {
         threads: 2,
         stop: &stop,
     };
-    let ended = Batches::new(&featurizer, VectorLayout::default()).featurize(&batch, work);
+    let ended = Batches::new(Arc::clone(&featurizer), VectorLayout::default()).featurize(&batch, work);
     assert!(matches!(ended, Err(bovw::Error::Interrupted)));
 }

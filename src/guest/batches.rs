@@ -34,15 +34,15 @@ pub enum VectorLayout {
 
 /// Turns record batches of images into record batches of vectors, one for one.
 #[derive(Debug)]
-pub struct Batches<'a> {
-    featurizer: &'a Featurizer,
+pub struct Batches {
+    featurizer: Arc<Featurizer>,
     layout: VectorLayout,
     image: Option<ImageColumn>,
 }
 
-impl<'a> Batches<'a> {
+impl Batches {
     /// For batches that are yet to come.
-    pub fn new(featurizer: &'a Featurizer, layout: VectorLayout) -> Batches<'a> {
+    pub fn new(featurizer: Arc<Featurizer>, layout: VectorLayout) -> Batches {
         Batches {
             featurizer,
             layout,

@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Result;
 use crate::job::sizes_of;
+use crate::kernel::vocabulary::Vocabulary;
 use crate::shard::examples::PICTURES_DIR;
 use crate::shard::manifest::{ClusterEntry, Manifest, sized_name};
 use crate::shard::whole;
@@ -81,6 +82,11 @@ pub fn draw(dir: &Path) -> Result<Drawn> {
         size_bytes: written.size_bytes,
         pictures,
     })
+}
+
+/// A vocabulary's most used words as HTML: one picture, and what it shows.
+pub fn words_html(vocabulary: &Vocabulary) -> String {
+    sections::words::html(vocabulary)
 }
 
 /// What [`draw`] takes for everything but words: the page's pictures and text, a strip of pixels, a piece of a file.

@@ -6,7 +6,7 @@ use crate::report::paint::Painter;
 use crate::report::run_files::SizeFiles;
 use crate::report::sheet::Sheet;
 use crate::report::text::{count, patch_size};
-use crate::report::tile::{Picture, Range, Tile};
+use crate::report::tile::{Picture, Range, Tile, mosaic};
 
 use super::clusters::share;
 
@@ -29,9 +29,7 @@ pub(in crate::report) fn words(size: &SizeFiles, painter: &mut Painter) -> Words
     let vocabulary = &size.vocabulary;
     let patch = vocabulary.preparation.patch;
     let total: u64 = vocabulary.counts.iter().sum();
-    let mut order: Vec<usize> = (0..vocabulary.k()).collect();
-    order.sort_by_key(|&word| (std::cmp::Reverse(vocabulary.counts[word]), word));
-    order.truncate(MAX_WORDS);
+    let order = by_use(vocabulary);
     let scale = scale(vocabulary);
     let tiles: Vec<(usize, Tile, String)> = order
         .iter()
@@ -73,6 +71,50 @@ pub(in crate::report) fn words(size: &SizeFiles, painter: &mut Painter) -> Words
             .collect(),
         file,
     }
+}
+
+/// Words in a row of a picture of nothing else.
+const ALONE_COLUMNS: usize = 20;
+
+/// The most used words alone, for a notebook: one picture, as HTML.
+pub(in crate::report) fn html(vocabulary: &Vocabulary) -> String {
+    let patch = vocabulary.preparation.patch;
+    let order = by_use(vocabulary);
+    let scale = scale(vocabulary);
+    let tiles: Vec<Tile> = order
+        .iter()
+        .map(|&word| word_tile(vocabulary, word, scale))
+        .collect();
+    let picture = mosaic(&tiles, ALONE_COLUMNS.min(tiles.len()), "");
+    let side = patch.height.max(patch.width) as usize;
+    let zoom = (ALONE_SIDE / side.max(1)).max(1);
+    format!(
+        "<figure style=\"margin:0\"><img alt=\"{title}\" width=\"{}\" height=\"{}\" \
+         style=\"image-rendering:pixelated\" src=\"{}\"><figcaption>{title}</figcaption></figure>",
+        zoom * picture.width,
+        zoom * picture.height,
+        picture.uri,
+        title = format_args!(
+            "{} of {} {} patches, in order of use",
+            match vocabulary.k() == tiles.len() {
+                true => count(vocabulary.k() as u64),
+                false => format!("{} of {}", tiles.len(), count(vocabulary.k() as u64)),
+            } + " words",
+            count(vocabulary.counts.iter().sum()),
+            patch_size(patch),
+        ),
+    )
+}
+
+/// Side of a word in such a picture, about, in pixels of the page.
+const ALONE_SIDE: usize = 36;
+
+/// The words that are shown, most used first.
+fn by_use(vocabulary: &Vocabulary) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..vocabulary.k()).collect();
+    order.sort_by_key(|&word| (std::cmp::Reverse(vocabulary.counts[word]), word));
+    order.truncate(MAX_WORDS);
+    order
 }
 
 fn title(k: usize, n_shown: usize) -> String {

@@ -1,0 +1,31 @@
+"""Image collections of any size in, bag-of-patches vectors out."""
+
+from ._bovw import Batch, Stream, Vocabulary, __version__
+from ._errors import (
+    BadImageError,
+    BovwError,
+    DataError,
+    FileError,
+    JobError,
+    OtherJobError,
+    TooManyBadError,
+)
+from ._featurizer import Featurizer
+from ._run import Run, run
+
+__all__ = [
+    "BadImageError",
+    "Batch",
+    "BovwError",
+    "DataError",
+    "Featurizer",
+    "FileError",
+    "JobError",
+    "OtherJobError",
+    "Run",
+    "Stream",
+    "TooManyBadError",
+    "Vocabulary",
+    "__version__",
+    "run",
+]

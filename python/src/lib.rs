@@ -1,0 +1,31 @@
+//! The native half of the Python package `bovw`: classes and functions that only translate. What they do is the library's.
+//!
+//! Nothing here computes, keeps the interpreter waiting (work is done detached from it) or lets a panic through.
+
+mod arrow_data;
+mod errors;
+mod featurizer;
+mod interrupt;
+mod runs;
+mod vocabulary;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+mod _bovw {
+    #[pymodule_export]
+    use super::arrow_data::{Batch, Stream};
+    #[pymodule_export]
+    use super::featurizer::Featurizer;
+    #[pymodule_export]
+    use super::runs::run;
+    #[pymodule_export]
+    use super::vocabulary::Vocabulary;
+
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}
