@@ -59,7 +59,7 @@ const PACKAGES: [(&str, &[&str]); 19] = [
             "stages/kmeans",
             "stages/prepare.rs",
             "stages/threads.rs",
-            "guest/featurizer.rs",
+            "guest/",
         ],
     ),
     ("nalgebra", &["kernel/whiten.rs"]),

@@ -7,9 +7,13 @@ use std::sync::atomic::AtomicBool;
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Float32Type, Int32Type, Schema};
-use bovw::guest::{Batches, Featurizer, Picture, VectorLayout, Work};
+use bovw::Place;
+use bovw::guest::{
+    Batches, Featurizer, Learner, Numbers, Picture, VectorLayout, Work, count_documents,
+};
 use bovw::job::Overrides;
 use bovw::kernel::vocabulary::Vocabulary;
+use bovw::passes::progress::{Progress, Watch};
 use bovw::shard::detect::Shape;
 use bovw::shard::vocabulary::{self, Header};
 
@@ -250,6 +254,195 @@ fn a_stopped_call_is_interrupted() {
         threads: 2,
         stop: &stop,
     };
-    let ended = Batches::new(Arc::clone(&featurizer), VectorLayout::default()).featurize(&batch, work);
+    let ended =
+        Batches::new(Arc::clone(&featurizer), VectorLayout::default()).featurize(&batch, work);
     assert!(matches!(ended, Err(bovw::Error::Interrupted)));
+}
+
+/// Settings of `JOB`, in tests/common, and more.
+fn learner(sets: &[&str]) -> Learner {
+    let given = [
+        "patches.size=[3,3]",
+        "sample.per_image=0.75",
+        "vocabulary.k=8",
+        "vocabulary.n_init=1",
+        "vocabulary.max_iter=20",
+        "run.threads=2",
+        "run.memory=\"64MiB\"",
+    ];
+    let sets: Vec<String> = given
+        .iter()
+        .chain(sets)
+        .map(|&set| set.to_owned())
+        .collect();
+    Learner::new(&sets, &Overrides::default()).expect("a learner")
+}
+
+/// Adds some of the scene's pictures.
+fn add(learner: &mut Learner, rows: &[u64], numbers: Numbers<'_>) {
+    let pictures = pictures(N, 14, 13);
+    let shape = Shape {
+        height: 14,
+        width: 13,
+        channels: 1,
+        channels_first: false,
+    };
+    let picture = |at: usize| Picture::Bytes(shape, pictures[rows[at] as usize].as_raw());
+    let place = Place::file("the images".as_ref());
+    let added = learner.add(rows.len(), &picture, numbers, &place, work(2));
+    added.expect("added");
+}
+
+fn learned(learner: &mut Learner) -> Vec<Vocabulary> {
+    let progress = Progress::default();
+    let stop = AtomicBool::new(false);
+    let watch = Watch {
+        interrupt: &stop,
+        progress: &progress,
+        on_event: &|_| (),
+    };
+    learner.learn(watch).expect("words")
+}
+
+const SAMPLES: [&[&str]; 4] = [
+    &[],
+    &["sample.max_patches=700"],
+    &["sample.every=3", "patches.whiten=\"zca\""],
+    &[
+        "sample.max_patches=900",
+        "patches.normalize=\"patch\"",
+        "run.seed=7",
+    ],
+];
+
+#[test]
+fn images_in_any_number_of_calls_give_the_words_of_a_run() {
+    for sets in SAMPLES {
+        let (scene, _) = scene(sets);
+        let expected = words(&scene).0;
+        for rows_at_once in [50, 13, 1] {
+            let mut learner = learner(sets);
+            let rows: Vec<u64> = (0..u64::from(N)).collect();
+            for some in rows.chunks(rows_at_once) {
+                add(&mut learner, some, Numbers::InOrder);
+            }
+            assert_eq!(learned(&mut learner), [expected.clone()], "{sets:?}");
+        }
+    }
+}
+
+#[test]
+fn sketches_give_the_words_of_a_run_in_any_order_and_when_they_come_twice() {
+    for sets in SAMPLES {
+        let (scene, _) = scene(sets);
+        let expected = words(&scene).0;
+        let rows: Vec<u64> = (0..u64::from(N)).map(|row| row * 17 % 50).collect();
+        let sketches = rows.chunks(8).map(|some| {
+            let mut part = learner(sets);
+            add(&mut part, some, Numbers::Given(some));
+            part.sketch().expect("a sketch")
+        });
+        let sketches: Vec<Vec<u8>> = sketches.collect();
+        let mut all = learner(sets);
+        for sketch in sketches.iter().chain(&sketches[2..4]) {
+            all.merge(sketch).expect("merged");
+        }
+        // A sketch of sketches is one as well.
+        let mut again = learner(sets);
+        again
+            .merge(&all.sketch().expect("a sketch"))
+            .expect("merged");
+        for mut learner in [all, again] {
+            assert_eq!(learned(&mut learner), [expected.clone()], "{sets:?}");
+        }
+    }
+}
+
+#[test]
+fn learning_twice_and_going_on_afterwards_changes_no_word() {
+    let (scene, _) = scene(SAMPLES[1]);
+    let expected = words(&scene).0;
+    let mut learner = learner(SAMPLES[1]);
+    let rows: Vec<u64> = (0..u64::from(N)).collect();
+    add(&mut learner, &rows[..30], Numbers::InOrder);
+    let early = learned(&mut learner);
+    assert_eq!(learned(&mut learner), early);
+    add(&mut learner, &rows[30..], Numbers::InOrder);
+    assert_eq!(learned(&mut learner), [expected]);
+}
+
+#[test]
+fn without_numbers_neither_order_nor_repeats_matter() {
+    let rows: Vec<u64> = (0..u64::from(N)).collect();
+    let back: Vec<u64> = rows.iter().rev().chain(&rows).copied().collect();
+    let words: Vec<Vec<Vocabulary>> = [rows, back]
+        .iter()
+        .map(|rows| {
+            let mut learner = learner(&["sample.max_patches=700"]);
+            add(&mut learner, rows, Numbers::OfContent);
+            learned(&mut learner)
+        })
+        .collect();
+    assert_eq!(words[0], words[1]);
+}
+
+#[test]
+fn several_sizes_and_document_counts_are_those_of_a_run() {
+    let sets = [
+        "patches.size=[[3,3],[4,5]]",
+        "features.weighting=[\"tf-idf\",\"l2\"]",
+    ];
+    let (scene, _) = scene(&sets);
+    let mut learner = learner(&sets);
+    let rows: Vec<u64> = (0..u64::from(N)).collect();
+    add(&mut learner, &rows, Numbers::InOrder);
+    let mut words = learned(&mut learner);
+    let pictures = pngs(&pictures(N, 14, 13));
+    let picture = |at: usize| Picture::Encoded(pictures[at].as_deref().expect("a picture"));
+    let counted = count_documents(learner.job(), &words, N as usize, &picture, work(1));
+    for (words, documents) in words.iter_mut().zip(counted.expect("counted")) {
+        words.documents = Some(documents);
+    }
+    for (words, size) in words.iter().zip(["3x3", "4x5"]) {
+        let path = scene.path(&format!("out/vocabulary-{size}.parquet"));
+        assert_eq!(*words, vocabulary::read(&path).expect("a vocabulary").0);
+    }
+}
+
+#[test]
+fn a_sketch_that_is_damaged_or_of_other_settings_is_refused_and_leaves_the_sample_as_it_was() {
+    let rows: Vec<u64> = (0..20).collect();
+    let mut part = learner(&[]);
+    add(&mut part, &rows, Numbers::InOrder);
+    let sketch = part.sketch().expect("a sketch");
+    let mut whole = learner(&[]);
+    let before = whole.sketch().expect("a sketch");
+    for n in [0, 5, 8, 100, sketch.len() - 1] {
+        let refused = whole.merge(&sketch[..n]).expect_err("damaged");
+        assert!(refused.to_string().contains("the sketch"), "{refused}");
+    }
+    for other in ["run.seed=3", "patches.stride=2", "sample.max_patches=500"] {
+        let refused = learner(&[other])
+            .merge(&sketch)
+            .expect_err("of other settings");
+        assert!(refused.to_string().contains("other"), "{refused}");
+    }
+    assert_eq!(whole.sketch().expect("a sketch"), before);
+}
+
+#[test]
+fn a_bad_image_ends_a_call_or_is_passed_over() {
+    let picture = |at: usize| match at {
+        3 => Picture::Encoded(b"no image"),
+        _ => Picture::Image(Err("the image is None".to_owned())),
+    };
+    let place = Place::file("the images".as_ref());
+    let mut strict = learner(&[]);
+    let error = strict.add(5, &picture, Numbers::InOrder, &place, work(1));
+    let error = error.expect_err("a bad image").to_string();
+    assert!(error.contains("row 0") && error.contains("None"), "{error}");
+    let mut lenient = learner(&["input.on_bad_image=\"zero\""]);
+    let added = lenient.add(5, &picture, Numbers::InOrder, &place, work(1));
+    added.expect("passed over");
+    assert_eq!(lenient.n_patches(), 0);
 }

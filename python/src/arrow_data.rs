@@ -2,7 +2,10 @@
 //!
 //! The one file with unsafe code: it takes structs over from capsules whose names say what they are.
 
-#![allow(unsafe_code, reason = "structs of the Arrow C data interface come as pointers")]
+#![allow(
+    unsafe_code,
+    reason = "structs of the Arrow C data interface come as pointers"
+)]
 
 use std::ffi::CStr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +14,7 @@ use arrow::array::{Array, RecordBatch, RecordBatchReader, StructArray, make_arra
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi, to_ffi};
-use arrow::ffi_stream::{RecordBatchStreamReader, FFI_ArrowArrayStream};
+use arrow::ffi_stream::{FFI_ArrowArrayStream, RecordBatchStreamReader};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
@@ -49,11 +52,10 @@ impl Incoming {
     }
 }
 
-fn batch(
-    schema: &Bound<'_, PyCapsule>,
-    array: &Bound<'_, PyCapsule>,
-) -> PyResult<RecordBatch> {
-    let schema = schema.pointer_checked(Some(SCHEMA))?.cast::<FFI_ArrowSchema>();
+fn batch(schema: &Bound<'_, PyCapsule>, array: &Bound<'_, PyCapsule>) -> PyResult<RecordBatch> {
+    let schema = schema
+        .pointer_checked(Some(SCHEMA))?
+        .cast::<FFI_ArrowSchema>();
     let array = array.pointer_checked(Some(ARRAY))?.cast::<FFI_ArrowArray>();
     // SAFETY: a capsule of this name holds such a struct, which lives as long as the capsule; it is only read.
     let schema = unsafe { schema.as_ref() };
@@ -72,7 +74,9 @@ fn batch(
     }
     let rows = StructArray::from(data);
     if rows.null_count() > 0 {
-        return Err(PyValueError::new_err("a record batch whose rows are null cannot be used"));
+        return Err(PyValueError::new_err(
+            "a record batch whose rows are null cannot be used",
+        ));
     }
     let metadata = field.metadata().clone();
     let batch = RecordBatch::from(rows);

@@ -98,7 +98,9 @@ impl Featurizer {
             let picture = |at: usize| Picture::Numbers(shape, image_of(values, shape, at));
             return self.vectors(py, n, values.len(), &picture);
         }
-        Err(PyTypeError::new_err("an array of uint8 or float32 is needed"))
+        Err(PyTypeError::new_err(
+            "an array of uint8 or float32 is needed",
+        ))
     }
 
     /// Vectors of a list whose items are arrays `(height, width, channels)`, encoded bytes, or `None`.
@@ -182,7 +184,9 @@ impl Featurizer {
 /// `n`, and the shape of each image.
 fn shape_of(shape: &[usize]) -> PyResult<(usize, Shape)> {
     let &[n, height, width, channels] = shape else {
-        return Err(PyValueError::new_err("an array of four dimensions is needed"));
+        return Err(PyValueError::new_err(
+            "an array of four dimensions is needed",
+        ));
     };
     Ok((n, checked_shape(height, width, channels)?))
 }
@@ -244,13 +248,17 @@ impl<'py> Item<'py> {
         if let Ok(array) = item.extract() {
             return Ok(Item::Numbers(array));
         }
-        Err(PyTypeError::new_err("an image is an array of uint8 or float32, bytes, or None"))
+        Err(PyTypeError::new_err(
+            "an image is an array of uint8 or float32, bytes, or None",
+        ))
     }
 
     pub(crate) fn view(&self) -> PyResult<View<'_>> {
         let shape = |shape: &[usize]| match *shape {
             [height, width, channels] => checked_shape(height, width, channels),
-            _ => Err(PyValueError::new_err("an image of three dimensions is needed")),
+            _ => Err(PyValueError::new_err(
+                "an image of three dimensions is needed",
+            )),
         };
         Ok(match self {
             Item::Bytes(array) => View::Bytes(shape(array.shape())?, contiguous(array.as_slice())?),
@@ -316,7 +324,10 @@ impl FeaturesReader {
         let batch = match self.first.take() {
             Some(batch) => batch,
             None => {
-                let reader = self.reader.get_mut().unwrap_or_else(PoisonError::into_inner);
+                let reader = self
+                    .reader
+                    .get_mut()
+                    .unwrap_or_else(PoisonError::into_inner);
                 match reader.next()? {
                     Ok(batch) => batch,
                     Err(error) => return Some(Err(error)),

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use bovw::job::{Job, Overrides};
-use bovw::passes::progress::{Phase, Progress, Watch};
 use bovw::passes;
+use bovw::passes::progress::{Phase, Progress, Watch};
 use pyo3::prelude::*;
 
 use crate::errors::raise;
@@ -24,7 +24,9 @@ pub(crate) fn run(
 ) -> PyResult<(PathBuf, String)> {
     let job = load(py, job, sets, threads, memory)?;
     let dir = job.output.dir.clone();
-    let outcome = watched(py, look.as_ref(), |watch| passes::run::run(&job, fresh, watch))?;
+    let outcome = watched(py, look.as_ref(), |watch| {
+        passes::run::run(&job, fresh, watch)
+    })?;
     Ok((dir, json(&outcome.manifest)))
 }
 
@@ -80,11 +82,17 @@ fn standing(progress: &Progress) -> (&'static str, u64, u64) {
     let (name, (done, total)) = match progress.phase() {
         Phase::Opening => ("opening", (0, 0)),
         Phase::Sampling => ("sampling", last(&progress.learn)),
-        Phase::Clustering => ("learning", (progress.kmeans.done(), progress.kmeans.total())),
+        Phase::Clustering => (
+            "learning",
+            (progress.kmeans.done(), progress.kmeans.total()),
+        ),
         Phase::CountingWords => ("counting words", last(&progress.documents)),
         Phase::Featurizing => ("featurizing", last(&progress.featurize)),
         Phase::Gathering => ("gathering", last(&progress.whole)),
-        Phase::Grouping => ("clustering", (progress.clusters.done(), progress.clusters.total())),
+        Phase::Grouping => (
+            "clustering",
+            (progress.clusters.done(), progress.clusters.total()),
+        ),
         Phase::Labelling => ("labelling", last(&progress.label)),
         Phase::Hashing | Phase::Adding | Phase::Recounting => ("verifying", (0, 0)),
         Phase::Done => ("done", (1, 1)),

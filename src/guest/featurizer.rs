@@ -25,7 +25,7 @@ use crate::stages::threads::on_threads;
 const STAGE: &str = "featurize";
 
 /// Images that a thread takes at once.
-const IMAGES_AT_ONCE: usize = 32;
+pub(super) const IMAGES_AT_ONCE: usize = 32;
 
 /// Makes vectors of images.
 #[derive(Debug)]
@@ -212,7 +212,7 @@ impl Featurizer {
                 pixels: PixelsRef::U8(bytes),
             }),
             other => {
-                made = self.image(other);
+                made = other.read(&self.reading);
                 made.as_ref().map(Image::as_ref).map_err(Clone::clone)
             }
         };
@@ -239,12 +239,15 @@ impl Featurizer {
             }
         }
     }
+}
 
-    fn image(&self, picture: Picture<'_>) -> Result<Image, Reason> {
-        match picture {
-            Picture::Bytes(shape, bytes) => self.reading.image_of_bytes(shape, bytes),
-            Picture::Numbers(shape, numbers) => self.reading.image_of_numbers(shape, numbers),
-            Picture::Encoded(bytes) => self.reading.decode(bytes),
+impl Picture<'_> {
+    /// The image, or why there is none.
+    pub(super) fn read(self, reading: &Reading) -> Result<Image, Reason> {
+        match self {
+            Picture::Bytes(shape, bytes) => reading.image_of_bytes(shape, bytes),
+            Picture::Numbers(shape, numbers) => reading.image_of_numbers(shape, numbers),
+            Picture::Encoded(bytes) => reading.decode(bytes),
             Picture::Image(image) => image,
         }
     }

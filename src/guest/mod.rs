@@ -6,8 +6,10 @@
 
 mod batches;
 mod featurizer;
+mod learner;
 mod settings;
 
 pub use batches::{Batches, VectorLayout};
 pub use featurizer::{Featurizer, Picture, Row, Work};
-pub use settings::{job_to_featurize, job_to_learn};
+pub use learner::{Learner, Numbers, count_documents};
+pub use settings::{job_to_featurize, job_to_learn, provenance};

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
-use crate::job::{Job, JobFile, Overrides};
+use crate::job::{Job, JobFile, Overrides, resolved};
 use crate::shard::vocabulary::Header;
 
 /// What messages call the settings as a whole.
@@ -68,6 +68,17 @@ pub fn job_to_featurize(headers: &[Header], sets: &[String], overrides: &Overrid
         tables["features"] = learned["features"].clone();
     }
     job(&tables, sets, overrides)
+}
+
+/// What a vocabulary's file says of the job that its words were learned by: all but files, which there are none of.
+pub fn provenance(job: &Job) -> Value {
+    let mut resolved = resolved::identity_json(job);
+    for (table, key) in [("input", "files"), ("output", "dir")] {
+        if let Some(table) = resolved.get_mut(table).and_then(Value::as_object_mut) {
+            table.shift_remove(key);
+        }
+    }
+    resolved
 }
 
 fn job(tables: &Value, sets: &[String], overrides: &Overrides) -> Result<Job> {

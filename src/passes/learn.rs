@@ -16,7 +16,7 @@ use crate::stages::decode::{self, DecodeParams, Fit};
 use crate::stages::examples;
 use crate::stages::gather::Gather;
 use crate::stages::kmeans::{self, Learned};
-use crate::stages::prepare;
+use crate::stages::prepare::Values;
 use crate::stages::sample::{self, SampleParams};
 use crate::stages::source::{ImageCost, Source, SourceParams};
 
@@ -62,23 +62,12 @@ pub fn learn(
     watch.progress.enter(Phase::Clustering);
     let stop = || watch.interrupt.load(Relaxed);
     let job = &plan.job;
-    let prepared = match preparation.is_by_image() {
-        true => None,
-        false => {
-            watch.progress.set_note("preparing the patches".to_owned());
-            let (threads, heap) = (job.run.threads, plan.memory.prepared_bytes);
-            Some(flow::guarded("prepare", None, || {
-                prepare::prepare(&view, &preparation, threads, heap, dir, &stop)
-            })?)
-        }
-    };
-    let values = prepared
-        .as_ref()
-        .map_or(view, |prepared| prepared.sample.view());
-    let as_learned = match &prepared {
-        Some(_) => prepare::as_values(preparation.patch.len()),
-        None => preparation,
-    };
+    watch.progress.set_note("preparing the patches".to_owned());
+    let (threads, heap) = (job.run.threads, plan.memory.prepared_bytes);
+    let prepared = flow::guarded("prepare", None, || {
+        Values::new(&view, &preparation, threads, heap, dir, &stop)
+    })?;
+    let values = prepared.view(view);
     let stats = &watch.progress.kmeans;
     stats.set_total(params.n_init as u64);
     watch
@@ -87,7 +76,7 @@ pub fn learn(
     flow::guarded(stats.name, None, || {
         let mut learned = kmeans::learn(
             &values,
-            as_learned,
+            prepared.preparation(),
             params,
             plan.job.run.threads,
             plan.simd,
@@ -101,16 +90,13 @@ pub fn learn(
         )?;
         let seed = plan.job.run.seed;
         let kept = examples::patches(&view, &values, &learned.vocabulary, plan.simd, seed);
-        learned.vocabulary.preparation = preparation;
-        learned.vocabulary.whitening = prepared
-            .as_ref()
-            .and_then(|prepared| prepared.whitening.clone());
+        prepared.to_patches(&mut learned.vocabulary);
         Ok((learned, kept))
     })
 }
 
 /// Passes on how far k-means is, counting its restarts in `stage`.
-pub(super) fn tell(at: kmeans::Progress, stage: &StageStats, progress: &Progress) {
+pub(crate) fn tell(at: kmeans::Progress, stage: &StageStats, progress: &Progress) {
     // How many passes a restart takes is known only when it stands still.
     stage.set_total(at.n_init as u64);
     stage.set_done(at.restart as u64);

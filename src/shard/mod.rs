@@ -29,6 +29,7 @@ mod pages;
 pub mod pairs;
 pub mod pixels;
 pub mod read;
+pub mod sketch;
 pub mod spill;
 mod table;
 mod thrift;

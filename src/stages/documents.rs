@@ -2,7 +2,9 @@
 
 use super::decode::ImageBatch;
 use crate::kernel::encode::{Encoders, Lexicons};
+use crate::kernel::image::Image;
 use crate::kernel::vocabulary::Documents;
+use crate::shard::images::Reason;
 
 /// One worker.
 #[derive(Debug)]
@@ -22,8 +24,16 @@ impl<'a> Counter<'a> {
 
     /// Counts the images of a batch; bad images are none.
     pub fn count(&mut self, batch: ImageBatch) -> Documents {
+        self.count_images(batch.images.into_iter().map(|(_, image)| image))
+    }
+
+    /// Counts images that come from no batch, likewise.
+    pub fn count_images(
+        &mut self,
+        images: impl IntoIterator<Item = Result<Image, Reason>>,
+    ) -> Documents {
         let mut documents = none(self.k);
-        for (_, image) in batch.images {
+        for image in images {
             let Ok(image) = image else { continue };
             documents.n += 1;
             let vector = self.encoder.encode(image.as_ref()).vector;

@@ -5,7 +5,7 @@
 //!
 //! A gathering can be kept on disk, as it stood at the end of a shard, and gone on with from there.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -42,10 +42,10 @@ pub(super) struct Kept<B> {
 
 /// Gathers a sample.
 #[derive(Debug)]
-pub struct Gather<'a> {
+pub struct Gather {
     patch: PatchShape,
     max_heap_bytes: u64,
-    spill_dir: &'a Path,
+    spill_dir: PathBuf,
     writer: SampleWriter,
     limit: Option<Limit>,
     // Samples that were thinned out, and the one that the last checkpoint needs.
@@ -69,14 +69,14 @@ struct Limit {
     largest: u64,
 }
 
-impl<'a> Gather<'a> {
+impl Gather {
     /// An empty sample of at most `max_patches`, that takes about `max_heap_bytes` and then goes on in `spill_dir`.
     pub fn new(
         patch: PatchShape,
         max_patches: Option<u64>,
         max_heap_bytes: u64,
-        spill_dir: &'a Path,
-    ) -> Gather<'a> {
+        spill_dir: &Path,
+    ) -> Gather {
         // While a limited sample is thinned out, two of them exist.
         let max_heap_bytes = if max_patches.is_some() {
             max_heap_bytes / 2
@@ -86,7 +86,7 @@ impl<'a> Gather<'a> {
         Gather {
             patch,
             max_heap_bytes,
-            spill_dir,
+            spill_dir: spill_dir.to_owned(),
             writer: SampleWriter::new(patch, max_heap_bytes, spill_dir, 0),
             limit: max_patches.map(|max_patches| Limit {
                 max_patches,
@@ -104,7 +104,7 @@ impl<'a> Gather<'a> {
         let Some(kept) = checkpoint::read::<Kept<Beside>>(file, of) else {
             return Ok(0);
         };
-        let (heap, dir) = (self.max_heap_bytes, self.spill_dir);
+        let (heap, dir) = (self.max_heap_bytes, &self.spill_dir);
         let Some(writer) = SampleWriter::go_on(self.patch, heap, dir, kept.sample)? else {
             return Ok(0);
         };
@@ -126,18 +126,42 @@ impl<'a> Gather<'a> {
             }
             self.writer.push(&image.record())?;
         }
-        if self
-            .limit
-            .as_ref()
-            .is_some_and(|limit| limit.hashes.len() as u64 > limit.max_patches.saturating_mul(2))
-        {
-            self.thin_out()?;
-        }
-        Ok(())
+        self.thin_out_where_full()
+    }
+
+    /// Adds patches of an image that another gathering, of a part of the images, has kept; `hashes` are theirs, one each
+    /// where the sample is limited.
+    pub fn push_record(&mut self, record: &Record<'_>, hashes: &[u64]) -> Result<()> {
+        let Some(limit) = &mut self.limit else {
+            return self.writer.push(record);
+        };
+        debug_assert_eq!(record.offsets.len(), hashes.len());
+        let kept = || {
+            let all = record.offsets.iter().zip(hashes);
+            all.filter(|(_, hash)| **hash <= limit.largest)
+        };
+        let offsets: Vec<u32> = kept().map(|(&offset, _)| offset).collect();
+        let hashes: Vec<u64> = kept().map(|(_, &hash)| hash).collect();
+        limit.hashes.extend(hashes);
+        self.writer.push(&Record {
+            offsets: &offsets,
+            ..*record
+        })?;
+        self.thin_out_where_full()
+    }
+
+    /// Patches so far; with a limit, some of them may have to go.
+    pub fn n_patches(&self) -> u64 {
+        self.writer.n_patches()
     }
 
     /// The finished sample.
-    pub fn finish(mut self) -> Result<Sample> {
+    pub fn finish(self) -> Result<Sample> {
+        Ok(self.finish_with_hashes()?.0)
+    }
+
+    /// The finished sample, and the hashes of its patches, in its order; none where it is not limited.
+    pub fn finish_with_hashes(mut self) -> Result<(Sample, Vec<u64>)> {
         if self
             .limit
             .as_ref()
@@ -145,7 +169,17 @@ impl<'a> Gather<'a> {
         {
             self.thin_out()?;
         }
-        self.writer.finish()
+        let hashes = self.limit.map_or_else(Vec::new, |limit| limit.hashes);
+        Ok((self.writer.finish()?, hashes))
+    }
+
+    fn thin_out_where_full(&mut self) -> Result<()> {
+        match &self.limit {
+            Some(limit) if limit.hashes.len() as u64 > limit.max_patches.saturating_mul(2) => {
+                self.thin_out()
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Keeps the patches with the `max_patches` smallest hashes.
@@ -159,7 +193,7 @@ impl<'a> Gather<'a> {
         drop(sorted);
         // A checkpoint may need the old files.
         self.n_old += 1;
-        let (patch, heap, dir) = (self.patch, self.max_heap_bytes, self.spill_dir);
+        let (patch, heap, dir) = (self.patch, self.max_heap_bytes, &self.spill_dir);
         let empty = SampleWriter::new(patch, heap, dir, self.n_old);
         let old = std::mem::replace(&mut self.writer, empty).finish()?;
         let view = old.view();
@@ -173,13 +207,7 @@ impl<'a> Gather<'a> {
             let kept = || patches.offsets().zip(own.iter().copied()).filter(stays);
             limit.hashes.extend(kept().map(|(_, hash)| hash));
             let offsets: Vec<u32> = kept().map(|(offset, _)| offset).collect();
-            self.writer.push(&Record {
-                image: patches.image,
-                scaling: patches.scaling,
-                row_stride: patches.row_stride,
-                offsets: &offsets,
-                pixels: patches.pixels,
-            })?;
+            self.writer.push(&patches.record(&offsets))?;
         }
         self.remove_old()
     }
@@ -187,13 +215,13 @@ impl<'a> Gather<'a> {
     /// Removes the files of samples that neither this gathering nor its checkpoint needs.
     fn remove_old(&self) -> Result<()> {
         remove_samples(
-            self.spill_dir,
+            &self.spill_dir,
             &[self.n_old, self.kept.unwrap_or(self.n_old)],
         )
     }
 }
 
-impl Keepable for Gather<'_> {
+impl Keepable for Gather {
     type Point = GatherPoint;
 
     fn point(&self) -> GatherPoint {

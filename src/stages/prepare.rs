@@ -15,7 +15,7 @@ use crate::kernel::image::PixelsRef;
 use crate::kernel::normalize::{Normalize, Scaling};
 use crate::kernel::prepare::Preparer;
 use crate::kernel::sample::{BLOCK_PATCHES, Record, SampleView};
-use crate::kernel::vocabulary::Preparation;
+use crate::kernel::vocabulary::{Preparation, Vocabulary};
 use crate::kernel::whiten::{CannotWhiten, Moments, Whitening};
 use crate::shard::spill::{Sample, SampleWriter};
 
@@ -47,6 +47,69 @@ pub fn as_values(d: usize) -> Preparation {
         },
         normalize: Normalize::None,
         whiten: None,
+    }
+}
+
+/// What k-means takes of a sample: its patches as they lie there, or prepared.
+#[derive(Debug)]
+pub struct Values {
+    preparation: Preparation,
+    prepared: Option<Prepared>,
+}
+
+impl Values {
+    /// Those of a sample whose patches have this preparation; `max_heap_bytes` of them are held in memory, the rest goes into
+    /// a file in `dir`.
+    ///
+    /// # Errors
+    /// As [`prepare`].
+    pub fn new(
+        sample: &SampleView<'_>,
+        preparation: &Preparation,
+        threads: usize,
+        max_heap_bytes: u64,
+        dir: &Path,
+        stop: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Values> {
+        let prepared = match preparation.is_by_image() {
+            true => None,
+            false => Some(prepare(
+                sample,
+                preparation,
+                threads,
+                max_heap_bytes,
+                dir,
+                stop,
+            )?),
+        };
+        Ok(Values {
+            preparation: *preparation,
+            prepared,
+        })
+    }
+
+    /// The values, of the sample that they were made of.
+    pub fn view<'a>(&'a self, sample: SampleView<'a>) -> SampleView<'a> {
+        self.prepared
+            .as_ref()
+            .map_or(sample, |prepared| prepared.sample.view())
+    }
+
+    /// How they are cut and prepared further.
+    pub fn preparation(&self) -> Preparation {
+        match self.prepared {
+            Some(_) => as_values(self.preparation.patch.len()),
+            None => self.preparation,
+        }
+    }
+
+    /// Words that were learned of the values become words of patches.
+    pub fn to_patches(&self, vocabulary: &mut Vocabulary) {
+        vocabulary.preparation = self.preparation;
+        vocabulary.whitening = self
+            .prepared
+            .as_ref()
+            .and_then(|prepared| prepared.whitening.clone());
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::job::{PerImage, Sampling};
 use crate::kernel::grid::{Grid, PatchShape};
-use crate::kernel::image::Pixels;
+use crate::kernel::image::{Image, Pixels};
 use crate::kernel::normalize::Scaling;
 use crate::kernel::rng::{self, Purpose};
 use crate::kernel::sample::Record;
@@ -83,28 +83,31 @@ pub fn sample(batch: ImageBatch, params: &SampleParams) -> SampleBatch {
         .images
         .into_iter()
         .filter_map(|(row, image)| Some((first_row + row as u64, image.ok()?)))
-        .map(|(number, image)| {
-            let grid = grid(image.height, image.width, params);
-            let n = n_sampled(params.sampling.per_image, grid.len());
-            let mut hashes = smallest_hashes(params.seed, number, grid.len(), n);
-            hashes.sort_unstable_by_key(|&(_, patch)| patch);
-            SampledImage {
-                image: number,
-                scaling: Scaling::of(params.preparation.normalize, image.pixels.as_ref()),
-                row_stride: image.row_len() as u32,
-                offsets: hashes
-                    .iter()
-                    .map(|&(_, patch)| grid.offset(patch as usize) as u32)
-                    .collect(),
-                pixels: image.pixels,
-                hashes: match params.sampling.max_patches {
-                    Some(_) => hashes.iter().map(|&(hash, _)| hash).collect(),
-                    None => Vec::new(),
-                },
-            }
-        })
+        .map(|(number, image)| sample_image(number, image, params))
         .collect();
     SampleBatch { shard, images }
+}
+
+/// Draws the patches of an image, into which they fit; `number` is its row number over all shards.
+pub fn sample_image(number: u64, image: Image, params: &SampleParams) -> SampledImage {
+    let grid = grid(image.height, image.width, params);
+    let n = n_sampled(params.sampling.per_image, grid.len());
+    let mut hashes = smallest_hashes(params.seed, number, grid.len(), n);
+    hashes.sort_unstable_by_key(|&(_, patch)| patch);
+    SampledImage {
+        image: number,
+        scaling: Scaling::of(params.preparation.normalize, image.pixels.as_ref()),
+        row_stride: image.row_len() as u32,
+        offsets: hashes
+            .iter()
+            .map(|&(_, patch)| grid.offset(patch as usize) as u32)
+            .collect(),
+        pixels: image.pixels,
+        hashes: match params.sampling.max_patches {
+            Some(_) => hashes.iter().map(|&(hash, _)| hash).collect(),
+            None => Vec::new(),
+        },
+    }
 }
 
 fn grid(height: u32, width: u32, params: &SampleParams) -> Grid {
