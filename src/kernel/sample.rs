@@ -48,6 +48,22 @@ pub struct Patches<'a> {
     pub pixels: PixelsRef<'a>,
 }
 
+impl<'a> Patches<'a> {
+    /// The patches as a record; `offsets` are some of theirs.
+    pub fn record<'b>(&self, offsets: &'b [u32]) -> Record<'b>
+    where
+        'a: 'b,
+    {
+        Record {
+            image: self.image,
+            scaling: self.scaling,
+            row_stride: self.row_stride,
+            offsets,
+            pixels: self.pixels,
+        }
+    }
+}
+
 impl Patches<'_> {
     /// Number of patches.
     pub fn len(&self) -> usize {

@@ -126,18 +126,37 @@ impl<'a> Gather<'a> {
             }
             self.writer.push(&image.record())?;
         }
-        if self
-            .limit
-            .as_ref()
-            .is_some_and(|limit| limit.hashes.len() as u64 > limit.max_patches.saturating_mul(2))
-        {
-            self.thin_out()?;
-        }
-        Ok(())
+        self.thin_out_where_full()
+    }
+
+    /// Adds patches of an image that another gathering, of a part of the images, has kept; `hashes` are theirs, one each
+    /// where the sample is limited.
+    pub fn push_record(&mut self, record: &Record<'_>, hashes: &[u64]) -> Result<()> {
+        let Some(limit) = &mut self.limit else {
+            return self.writer.push(record);
+        };
+        debug_assert_eq!(record.offsets.len(), hashes.len());
+        let kept = || {
+            let all = record.offsets.iter().zip(hashes);
+            all.filter(|(_, hash)| **hash <= limit.largest)
+        };
+        let offsets: Vec<u32> = kept().map(|(&offset, _)| offset).collect();
+        let hashes: Vec<u64> = kept().map(|(_, &hash)| hash).collect();
+        limit.hashes.extend(hashes);
+        self.writer.push(&Record {
+            offsets: &offsets,
+            ..*record
+        })?;
+        self.thin_out_where_full()
     }
 
     /// The finished sample.
-    pub fn finish(mut self) -> Result<Sample> {
+    pub fn finish(self) -> Result<Sample> {
+        Ok(self.finish_with_hashes()?.0)
+    }
+
+    /// The finished sample, and the hashes of its patches, in its order; none where it is not limited.
+    pub fn finish_with_hashes(mut self) -> Result<(Sample, Vec<u64>)> {
         if self
             .limit
             .as_ref()
@@ -145,7 +164,17 @@ impl<'a> Gather<'a> {
         {
             self.thin_out()?;
         }
-        self.writer.finish()
+        let hashes = self.limit.map_or_else(Vec::new, |limit| limit.hashes);
+        Ok((self.writer.finish()?, hashes))
+    }
+
+    fn thin_out_where_full(&mut self) -> Result<()> {
+        match &self.limit {
+            Some(limit) if limit.hashes.len() as u64 > limit.max_patches.saturating_mul(2) => {
+                self.thin_out()
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Keeps the patches with the `max_patches` smallest hashes.
@@ -173,13 +202,7 @@ impl<'a> Gather<'a> {
             let kept = || patches.offsets().zip(own.iter().copied()).filter(stays);
             limit.hashes.extend(kept().map(|(_, hash)| hash));
             let offsets: Vec<u32> = kept().map(|(offset, _)| offset).collect();
-            self.writer.push(&Record {
-                image: patches.image,
-                scaling: patches.scaling,
-                row_stride: patches.row_stride,
-                offsets: &offsets,
-                pixels: patches.pixels,
-            })?;
+            self.writer.push(&patches.record(&offsets))?;
         }
         self.remove_old()
     }
