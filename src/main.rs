@@ -58,6 +58,7 @@ fn run(cli: &Cli) -> Result<()> {
     match &cli.command {
         Command::Run(args) => cli::run::run(args, global),
         Command::Plan(args) => cli::plan::plan(args, global),
+        Command::Task(command) => cli::task::task(command, global),
         Command::Inspect(args) => cli::inspect::inspect(args, global),
         Command::Evaluate(args) => cli::evaluate::evaluate(args, global),
         Command::Report(args) => cli::report::report(args, global),

@@ -16,7 +16,7 @@ use bovw::Error;
 use bovw::job::{Job, OnBadImage, Overrides};
 use bovw::passes::plan::Plan;
 use bovw::stages::decode::{DecodeParams, Fit, decode};
-use bovw::stages::source::{ImageCost, Source, SourceParams};
+use bovw::stages::source::{ImageCost, Source, SourceParams, Stretch};
 use image::ImageFormat;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -826,7 +826,7 @@ fn images_that_were_read_but_not_decoded_when_their_file_was_cut_are_not_believe
     let input = &plan.input;
     let mut source = Source::new(
         input,
-        [0],
+        [Stretch::whole(input, 0)],
         SourceParams {
             io: job.run.io,
             wanted: input.wanted_image(),

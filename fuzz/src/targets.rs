@@ -29,6 +29,8 @@ use bovw::shard::pixels::Reading;
 use bovw::shard::read::{Shard, Wanted};
 use bovw::shard::{centroids, detect, examples, timeline, vectors, vocabulary};
 use bovw::stages::rows::{RowsParams, RowsSource};
+use bovw::stages::sink::SinkFiles;
+use bovw::stages::source::Stretch;
 
 /// What takes an input, in a folder of its own.
 pub type Entry = fn(&Path, &[u8]);
@@ -168,7 +170,10 @@ fn run_shard(job: &Job) -> Result<()> {
         unreachable!("the job learns");
     };
     let keeper = Keeper::new(out, "fuzz", Duration::MAX);
-    let learned = watched(|watch| learn::learn(&plan, 0, params, out, &keeper, watch));
+    let learned = watched(|watch| {
+        let sample = learn::gather(&plan, 0, out, &keeper, watch)?;
+        learn::learn(&plan, 0, params, &sample, out, &keeper, watch)
+    });
     let vocabulary = match learned {
         Ok((learned, _)) => learned.vocabulary,
         // Too few different patches; featurizing is worth a try with other words.
@@ -180,15 +185,16 @@ fn run_shard(job: &Job) -> Result<()> {
 
 /// Featurizes, and holds what was written against what was promised.
 fn featurize(plan: &Plan, vocabulary: &Vocabulary) -> Result<()> {
-    let shards: Vec<usize> = (0..plan.input.shards.len()).collect();
+    let stretches = Stretch::of_shards(&plan.input, 0..plan.input.shards.len());
+    let files_of = |shard: usize| SinkFiles::of_shard(&plan.input.shards[shard].name);
     let out = &plan.job.output.dir;
     let mut files: Vec<FeaturesFile> = Vec::new();
     watched(|watch| {
         features_pass::featurize(
             plan,
             std::slice::from_ref(vocabulary),
-            &shards,
-            out,
+            stretches,
+            (out, &files_of),
             |_| "{}".to_owned(),
             |_, file| {
                 files.push(file);

@@ -1,11 +1,14 @@
 //! What can be typed: commands, options and their help. Parses and prints help; does nothing else.
 
+use std::fmt;
 use std::io::{self, Write};
-use std::num::NonZeroU64;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use bovw::import::csv::LabelColumn;
 use bovw::job::Overrides;
+use bovw::passes::task::Kind;
 use bovw::passes::verify::DEFAULT_SAMPLE;
 use bovw::synth::Sizes;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -25,6 +28,7 @@ Words:
   cluster     one of the groups that k-means makes of whole images
   shard       a Parquet file of images, stored in row groups
   batch       the images that are worked on at once
+  task        a file of a job, or some row groups of it
 
 Exit status:
   0 done, 1 failed, 2 bad usage or job, 3 done but with more bad images than
@@ -42,6 +46,35 @@ Examples:
   bovw plan job.toml
   bovw plan job.toml --set sample.per_image=0.5 --memory 256MiB
   bovw plan job.toml --json";
+
+const TASK_EXAMPLES: &str = "\
+A task is one file of the job, or some row groups of it. Each kind of work is
+done by all tasks, in any order, anywhere, and then merged once:
+  bovw task plan job.toml
+  bovw task run job.toml --kind sample 0-99
+  bovw task merge job.toml --kind sample
+  bovw task run job.toml --kind featurize 0-99
+  bovw task merge job.toml --kind featurize
+
+Results are those of `bovw run job.toml`, byte for byte.";
+
+const TASK_PLAN_EXAMPLES: &str = "\
+Examples:
+  bovw task plan job.toml
+  bovw task plan job.toml --max-row-groups 8 --json";
+
+const TASK_RUN_EXAMPLES: &str = "\
+Examples:
+  bovw task run job.toml --kind sample 0
+  bovw task run job.toml --kind featurize 3-7 12
+  seq 0 99 | xargs -P 8 -n 1 bovw task run job.toml --threads 1 --kind sample
+
+A task that is done is not done again; one that was killed is run once more.";
+
+const TASK_MERGE_EXAMPLES: &str = "\
+Examples:
+  bovw task merge job.toml --kind sample
+  bovw task merge job.toml --kind featurize";
 
 const INSPECT_EXAMPLES: &str = "\
 Examples:
@@ -174,6 +207,9 @@ pub(crate) enum Command {
     /// Check a job and print all that it would do; write nothing
     #[command(after_help = PLAN_EXAMPLES)]
     Plan(JobArgs),
+    /// Cut a job into tasks for many machines, run them, merge what they made
+    #[command(subcommand, after_help = TASK_EXAMPLES)]
+    Task(TaskCommand),
     /// Say what is in a shard, a vocabulary or a features file
     #[command(after_help = INSPECT_EXAMPLES)]
     Inspect(InspectArgs),
@@ -218,6 +254,112 @@ pub(crate) struct RunArgs {
     /// Start over: remove what an earlier run of this job left
     #[arg(long)]
     pub(crate) fresh: bool,
+}
+
+/// What is done with tasks.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TaskCommand {
+    /// Cut a job into tasks, and say what to run
+    #[command(after_help = TASK_PLAN_EXAMPLES)]
+    Plan(TaskPlanArgs),
+    /// Run some tasks; in any order, on any machine, any number of times
+    #[command(after_help = TASK_RUN_EXAMPLES)]
+    Run(TaskRunArgs),
+    /// Merge what all tasks made of a kind of work
+    #[command(after_help = TASK_MERGE_EXAMPLES)]
+    Merge(TaskMergeArgs),
+}
+
+/// Of `task plan`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TaskPlanArgs {
+    #[command(flatten)]
+    pub(crate) job: JobArgs,
+    /// Row groups of a task, at most; without it a task is a file
+    #[arg(long, value_name = "N")]
+    pub(crate) max_row_groups: Option<NonZeroUsize>,
+    /// Start over: remove what an earlier run of this job, or its tasks, left
+    #[arg(long)]
+    pub(crate) fresh: bool,
+}
+
+/// Of `task run`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TaskRunArgs {
+    #[command(flatten)]
+    pub(crate) job: JobArgs,
+    /// Which work
+    #[arg(long, value_name = "KIND", value_enum)]
+    pub(crate) kind: TaskKind,
+    /// Tasks by their numbers, or ranges of them, such as 3-7
+    #[arg(value_name = "TASK", required = true)]
+    pub(crate) tasks: Vec<TaskRange>,
+}
+
+/// Of `task merge`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TaskMergeArgs {
+    #[command(flatten)]
+    pub(crate) job: JobArgs,
+    /// Which work
+    #[arg(long, value_name = "KIND", value_enum)]
+    pub(crate) kind: TaskKind,
+}
+
+/// What tasks can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TaskKind {
+    /// Sample patches; merged, they give the vocabulary
+    Sample,
+    /// Count in how many images words occur, for tf-idf
+    Documents,
+    /// Write vectors; merged, the run is done
+    Featurize,
+}
+
+impl TaskKind {
+    /// As it is typed.
+    pub(crate) fn name(self) -> &'static str {
+        Kind::from(self).name()
+    }
+}
+
+impl From<TaskKind> for Kind {
+    fn from(kind: TaskKind) -> Kind {
+        match kind {
+            TaskKind::Sample => Kind::Sample,
+            TaskKind::Documents => Kind::Documents,
+            TaskKind::Featurize => Kind::Featurize,
+        }
+    }
+}
+
+/// Tasks in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TaskRange {
+    pub(crate) first: usize,
+    pub(crate) last: usize,
+}
+
+impl FromStr for TaskRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<TaskRange, String> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        match (first.parse(), last.parse()) {
+            (Ok(first), Ok(last)) if first <= last => Ok(TaskRange { first, last }),
+            _ => Err("give a task's number, or a range such as 3-7".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for TaskRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.first == self.last {
+            true => write!(f, "{}", self.first),
+            false => write!(f, "{}-{}", self.first, self.last),
+        }
+    }
 }
 
 /// Of `inspect`.

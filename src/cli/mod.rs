@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and how it looks. Everything it does is done by the library.
 
 pub(crate) mod args;
+pub(crate) mod command_line;
 pub(crate) mod evaluate;
 pub(crate) mod import;
 pub(crate) mod inspect;
@@ -12,4 +13,5 @@ pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod style;
 pub(crate) mod synth;
+pub(crate) mod task;
 pub(crate) mod verify;

@@ -1,8 +1,5 @@
 //! `bovw run`: runs a job, tells what happens, and sums up what was made.
 
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-
 use bovw::job::Job;
 use bovw::passes::progress::{Event, Progress, Watch};
 use bovw::passes::run::{self, Outcome};
@@ -11,10 +8,10 @@ use bovw::shard::manifest::{
     BAD_IMAGES_DIR, CLUSTERS_DIR, ClusterEntry, FEATURES_DIR, Manifest, vocabulary_files,
 };
 use bovw::{Error, Result};
-use clap::ValueEnum;
 use serde_json::json;
 
 use super::args::{GlobalArgs, RunArgs};
+use super::command_line::{again, quoted};
 use super::output::{
     bytes, columns, count, note, path_text, print, print_json, seconds, shown, table,
 };
@@ -55,7 +52,12 @@ pub(crate) fn run(args: &RunArgs, global: &GlobalArgs) -> Result<()> {
     }
 }
 
-fn tell(job: &Job, outcome: &Outcome, args: &RunArgs, global: &GlobalArgs) -> Result<()> {
+pub(crate) fn tell(
+    job: &Job,
+    outcome: &Outcome,
+    args: &RunArgs,
+    global: &GlobalArgs,
+) -> Result<()> {
     let dir = path_text(&job.output.dir);
     let warning = match &outcome.report {
         Some(Err(error)) => Some(report::warning(error, &quoted(&dir))),
@@ -283,61 +285,9 @@ fn pace(manifest: &Manifest) -> String {
     format!(" ({} images a second)", count(rate as u64))
 }
 
-/// The command that continues this run, as it can be typed in the same folder: the program as it was called, and all that
-/// was said to it but `--fresh`.
+/// The command that continues this run: all that was said to it but `--fresh`.
 fn resume_command(args: &RunArgs, global: &GlobalArgs) -> String {
-    let program = std::env::args_os().next();
-    let program = program.map_or("bovw".to_owned(), |program| {
-        quoted_path(Path::new(&program))
-    });
-    let mut command = format!("{program} run {}", quoted_path(&args.job.job));
-    for set in &args.job.sets {
-        command.push_str(&format!(" --set {}", quoted(set)));
-    }
-    if let Some(memory) = &global.memory {
-        command.push_str(&format!(" --memory {}", quoted(memory)));
-    }
-    if let Some(threads) = global.threads {
-        command.push_str(&format!(" --threads {threads}"));
-    }
-    for (is_given, flag) in [(global.json, "json"), (global.quiet, "quiet")] {
-        if is_given {
-            command.push_str(&format!(" --{flag}"));
-        }
-    }
-    let choices = [
-        ("progress", global.progress.to_possible_value()),
-        ("color", global.color.to_possible_value()),
-    ];
-    for (flag, choice) in choices {
-        if let Some(choice) = choice.filter(|choice| choice.get_name() != "auto") {
-            command.push_str(&format!(" --{flag} {}", choice.get_name()));
-        }
-    }
-    command
-}
-
-/// A path as a shell takes it. One that starts like an option is kept from being one; bytes that are no UTF-8 are escaped.
-fn quoted_path(path: &Path) -> String {
-    let bytes = path.as_os_str().as_bytes();
-    let Ok(text) = std::str::from_utf8(bytes) else {
-        let escaped = bytes.iter().map(|byte| format!("\\x{byte:02x}"));
-        return format!("$'{}'", escaped.collect::<String>());
-    };
-    match text.strip_prefix('-') {
-        Some(_) => quoted(&format!("./{text}")),
-        None => quoted(text),
-    }
-}
-
-/// An argument as a shell takes it.
-fn quoted(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
+    again("run", &args.job, global)
 }
 
 #[cfg(test)]
@@ -355,18 +305,5 @@ mod tests {
         };
         let command = resume_command(args, &cli.global);
         assert!(command.ends_with(&format!(" {typed}")), "{command}");
-    }
-
-    #[test]
-    fn arguments_are_quoted_where_a_shell_needs_it() {
-        assert_eq!(quoted("a/b.toml"), "a/b.toml");
-        assert_eq!(quoted("my job.toml"), "'my job.toml'");
-        assert_eq!(quoted("it's"), r"'it'\''s'");
-        assert_eq!(quoted_path(Path::new("-job.toml")), "./-job.toml");
-        let strange = std::ffi::OsStr::from_bytes(b"\xff'.toml");
-        assert_eq!(
-            quoted_path(Path::new(strange)),
-            r"$'\xff\x27\x2e\x74\x6f\x6d\x6c'"
-        );
     }
 }

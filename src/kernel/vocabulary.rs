@@ -41,7 +41,7 @@ pub struct Vocabulary {
 }
 
 /// Document frequencies: what tf-idf weighs words by.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Documents {
     /// Images that were looked at.
     pub n: u64,

@@ -73,6 +73,12 @@ impl Keeper {
         clear(&self.dir)
     }
 
+    /// Removes the checkpoint of gathering, before a sample from elsewhere takes the place of what belongs to it.
+    pub fn clear_sampling(&self) -> Result<()> {
+        whole::remove(&self.dir.join(SAMPLING_FILE))?;
+        remove_samples(&self.dir, &[])
+    }
+
     /// How long keeping took, all together.
     pub fn seconds(&self) -> f64 {
         self.times().spent.as_secs_f64()

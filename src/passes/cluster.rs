@@ -25,7 +25,7 @@ use crate::stages::decode::{self, DecodeParams, Fit};
 use crate::stages::kmeans::{self, Learned};
 use crate::stages::label::{ClusterSink, LabelSource, Labeller, Measurer};
 use crate::stages::rows::{RowsParams, RowsSource, other_file};
-use crate::stages::source::{ImageCost, Source, SourceParams};
+use crate::stages::source::{ImageCost, Source, SourceParams, Stretch};
 use crate::stages::whole::{WholeGather, images, n_distinct, vectors};
 
 use super::checkpoint::{Keeper, ShardEnds};
@@ -159,7 +159,7 @@ impl Clusterer<'_> {
         let n_gathered = gather.go_on(&file, &of)?.min(n_shards);
         let mut source = Source::new(
             input,
-            n_gathered..n_shards,
+            Stretch::of_shards(input, n_gathered..n_shards),
             SourceParams {
                 io: job.run.io,
                 wanted: input.wanted_image(),

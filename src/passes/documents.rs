@@ -7,19 +7,28 @@ use crate::kernel::encode::{Lexicons, Recipe};
 use crate::kernel::vocabulary::{Documents, Vocabulary};
 use crate::stages::decode::{self, DecodeParams, Fit};
 use crate::stages::documents::{self, Counter};
-use crate::stages::source::{ImageCost, Source, SourceParams};
+use crate::stages::source::{ImageCost, Source, SourceParams, Stretch};
 
 use super::plan::Plan;
 use super::progress::{Phase, Watch};
 
-/// In how many of the job's images each word of each vocabulary occurs.
-pub fn count(plan: &Plan, vocabularies: &[Vocabulary], watch: Watch<'_>) -> Result<Vec<Documents>> {
+/// In how many of the images in parts of the job's inputs each word of each vocabulary occurs.
+pub fn count(
+    plan: &Plan,
+    vocabularies: &[Vocabulary],
+    stretches: Vec<Stretch>,
+    watch: Watch<'_>,
+) -> Result<Vec<Documents>> {
     let (job, input) = (&plan.job, &plan.input);
     let counts = Recipe::counts();
     let lexicons = Lexicons::new(vocabularies, &counts, job.stride, plan.simd);
+    watch.progress.enter(Phase::CountingWords);
+    let n_before = watch.progress.documents.stages[0].done();
+    let n_rows = Stretch::rows(&stretches);
+    watch.progress.documents.set_total(n_before + n_rows);
     let mut source = Source::new(
         input,
-        0..input.shards.len(),
+        stretches,
         SourceParams {
             io: job.run.io,
             wanted: input.wanted_image(),
@@ -43,8 +52,6 @@ pub fn count(plan: &Plan, vocabularies: &[Vocabulary], watch: Watch<'_>) -> Resu
         },
     };
     let mut all = documents::none(lexicons.n_values());
-    watch.progress.enter(Phase::CountingWords);
-    watch.progress.documents.set_total(input.n_rows());
     flow::run(
         Pipeline {
             source: Box::new(|| source.next_batch()),

@@ -1,27 +1,32 @@
-//! The featurizing pass: source, decode, featurize, sink, over the shards that are not done yet.
+//! The featurizing pass: source, decode, featurize, sink, over what is not done yet; and what its files say of themselves.
 
 use std::path::Path;
 
+use serde_json::{Value, json};
+
 use crate::error::Result;
 use crate::flow::{self, Pipeline};
+use crate::job::resolved;
 use crate::kernel::encode::Lexicons;
 use crate::kernel::vocabulary::Vocabulary;
-use crate::shard::manifest::FeaturesFile;
+use crate::shard::each::Each;
+use crate::shard::manifest::{FORMAT, FeaturesFile};
+use crate::shard::whole::WholeFile;
 use crate::stages::decode::{self, DecodeParams, Fit};
 use crate::stages::featurize::Featurizer;
-use crate::stages::sink::Sink;
-use crate::stages::source::{ImageCost, Source, SourceParams};
+use crate::stages::sink::{Sink, SinkFiles};
+use crate::stages::source::{ImageCost, Source, SourceParams, Stretch};
 
 use super::plan::Plan;
 use super::progress::{Phase, Watch};
 
-/// Writes the features of some shards into `dir`. `provenance` is what a shard's file says of itself; `on_file` hears of
-/// each file once it is whole.
+/// Writes the features of parts of the inputs, a file each, where `files` of a folder says. `provenance` is what a shard's
+/// file says of itself; `on_file` hears of each file once it is whole.
 pub fn featurize(
     plan: &Plan,
     vocabularies: &[Vocabulary],
-    shards: &[usize],
-    dir: &Path,
+    stretches: Vec<Stretch>,
+    files: (&Path, &dyn Fn(usize) -> SinkFiles),
     provenance: impl Fn(usize) -> String,
     on_file: impl FnMut(usize, FeaturesFile) -> Result<()>,
     watch: Watch<'_>,
@@ -31,7 +36,7 @@ pub fn featurize(
     let vector_bytes = (lexicons.n_values() * size_of::<f32>()) as u64;
     let mut source = Source::new(
         input,
-        shards.iter().copied(),
+        stretches.iter().cloned(),
         SourceParams {
             io: job.run.io,
             wanted: input.wanted(),
@@ -50,17 +55,18 @@ pub fn featurize(
         fit: Fit::of(job),
         on_bad_image: job.input.on_bad_image,
     };
+    watch.progress.enter(Phase::Featurizing);
+    let n_before = watch.progress.featurize.stages[0].done();
+    let n_rows = Stretch::rows(&stretches);
+    watch.progress.featurize.set_total(n_before + n_rows);
     let mut sink = Sink::new(
         input,
-        dir,
-        lexicons.n_values(),
-        plan.has_status(),
+        stretches,
+        files,
+        (lexicons.n_values(), plan.has_status()),
         provenance,
         on_file,
     );
-    watch.progress.enter(Phase::Featurizing);
-    let n_rows = shards.iter().map(|&shard| input.shards[shard].n_rows).sum();
-    watch.progress.featurize.set_total(n_rows);
     flow::run(
         Pipeline {
             source: Box::new(|| source.next_batch()),
@@ -75,4 +81,48 @@ pub fn featurize(
         &watch.progress.featurize,
         watch.interrupt,
     )
+}
+
+/// What the features file of a shard says of itself; `words` are the vocabularies' files.
+pub fn provenance<'p>(plan: &'p Plan, words: &[WholeFile]) -> impl Fn(usize) -> String + use<'p> {
+    let job = resolved::identity_json(&plan.job);
+    let mut features = job["features"].clone();
+    features["length"] = plan.n_values.into();
+    let words = words_provenance(plan, words);
+    move |shard| {
+        let input = &plan.input.shards[shard];
+        json!({
+            "format": FORMAT,
+            "bovw": env!("CARGO_PKG_VERSION"),
+            "job": job,
+            "vocabulary": words,
+            "input": {"name": file_name(&input.path), "size_bytes": input.fingerprint.size_bytes, "rows": input.n_rows},
+            "features": features,
+        })
+        .to_string()
+    }
+}
+
+/// Which words vectors are of.
+fn words_provenance(plan: &Plan, words: &[WholeFile]) -> Value {
+    let words = plan.ks.iter().zip(words).enumerate();
+    let words: Each<Value> = words
+        .map(|(at, (k, file))| match plan.ks.len() {
+            1 => json!({"k": k, "blake3": file.blake3}),
+            _ => json!({"size": size_json(plan, at), "k": k, "blake3": file.blake3}),
+        })
+        .collect();
+    json!(words)
+}
+
+/// The size `at` of a job's patches: height and width.
+pub(super) fn size_json(plan: &Plan, at: usize) -> Value {
+    let patch = plan.job.preparations[at].patch;
+    json!([patch.height, patch.width])
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
 }

@@ -1,5 +1,7 @@
 //! The learning pass, once for each size of patches: source, decode, sample, gather; then k-means over what was gathered,
 //! prepared first where patches have scalings of their own or are whitened.
+//!
+//! Gathering and learning know nothing of each other: tasks gather elsewhere, and their samples are learned from here.
 
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
@@ -8,7 +10,6 @@ use crate::error::{Error, Result};
 use crate::flow::{self, Pipeline, StageStats};
 use crate::job::OnBadImage;
 use crate::kernel::kmeans::KMeansParams;
-use crate::kernel::vocabulary::Preparation;
 use crate::shard::examples::PatchExamples;
 use crate::shard::manifest::{RestartEntry, sized_name};
 use crate::shard::spill::Sample;
@@ -17,8 +18,8 @@ use crate::stages::examples;
 use crate::stages::gather::Gather;
 use crate::stages::kmeans::{self, Learned};
 use crate::stages::prepare::Values;
-use crate::stages::sample::{self, SampleParams};
-use crate::stages::source::{ImageCost, Source, SourceParams};
+use crate::stages::sample::{self, SampleBatch, SampleParams};
+use crate::stages::source::{ImageCost, Source, SourceParams, Stretch};
 
 use super::checkpoint::{Keeper, ShardEnds};
 use super::plan::Plan;
@@ -27,20 +28,19 @@ use super::progress::{Event, Phase, Progress, Watch};
 /// What checkpoints of this pass are called, where there is one size of patches.
 const CHECKPOINT: &str = "vocabulary";
 
-/// Learns the words of a job for its size `at`, and keeps some patches of the sample to be looked at; the sample may be
-/// spilled into `dir`. Goes on from what `keeper` kept of an interrupted run.
+/// Learns the words of a job for its size `at` from a sample of such patches, and keeps some of them to be looked at; what
+/// is prepared of it may be spilled into `dir`. Goes on from what `keeper` kept of an interrupted run.
 pub fn learn(
     plan: &Plan,
     at: usize,
     params: &KMeansParams,
+    sample: &Sample,
     dir: &Path,
     keeper: &Keeper,
     watch: Watch<'_>,
 ) -> Result<(Learned, PatchExamples)> {
     let preparation = plan.job.preparations[at];
-    let checkpoint = &sized_name(CHECKPOINT, preparation.patch, plan.job.preparations.len());
-    watch.progress.enter(Phase::Sampling);
-    let sample = gather(plan, preparation, checkpoint, dir, keeper, watch)?;
+    let checkpoint = &checkpoint_name(plan, at);
     let view = sample.view();
     (watch.on_event)(Event::Sampled {
         images: view.n_records() as u64,
@@ -122,28 +122,61 @@ pub(super) fn restarts_log(learned: &Learned) -> Vec<RestartEntry> {
     entries.collect()
 }
 
-/// Streams the inputs once and keeps the sampled patches.
-fn gather(
+/// What checkpoints of the size `at` are called.
+fn checkpoint_name(plan: &Plan, at: usize) -> String {
+    let sizes = &plan.job.preparations;
+    sized_name(CHECKPOINT, sizes[at].patch, sizes.len())
+}
+
+/// An empty sample of patches of the size `at`, within the job's limit and memory; it may be spilled into `dir`.
+pub fn empty_sample(plan: &Plan, at: usize, dir: &Path) -> Gather {
+    let (patch, max_patches) = (plan.job.preparations[at].patch, plan.job.sample.max_patches);
+    Gather::new(patch, max_patches, plan.memory.sample_bytes, dir)
+}
+
+/// Streams the inputs once and keeps the sampled patches of the size `at`; they may be spilled into `dir`. Goes on from
+/// what `keeper` kept of an interrupted run.
+pub fn gather(
     plan: &Plan,
-    preparation: Preparation,
-    checkpoint: &str,
+    at: usize,
     dir: &Path,
     keeper: &Keeper,
     watch: Watch<'_>,
 ) -> Result<Sample> {
-    let (job, input) = (&plan.job, &plan.input);
+    let input = &plan.input;
     let n_shards = input.shards.len();
-    let mut gather = Gather::new(
-        preparation.patch,
-        job.sample.max_patches,
-        plan.memory.sample_bytes,
-        dir,
-    );
+    let mut gather = empty_sample(plan, at, dir);
+    let checkpoint = &checkpoint_name(plan, at);
     let (file, of) = keeper.sampling(checkpoint);
     let n_gathered = gather.go_on(&file, &of)?.min(n_shards);
+    let stretches = Stretch::of_shards(input, n_gathered..n_shards);
+    let mut ends = ShardEnds::new(keeper, checkpoint, n_gathered);
+    let result = sample_stretches(plan, at, stretches, watch, |batch| {
+        ends.reach(batch.shard, &mut gather)?;
+        gather.push(batch)
+    });
+    ends.end(result, &mut gather)?;
+    ends.reach(n_shards, &mut gather)?;
+    gather.finish()
+}
+
+/// Samples patches of the size `at` from parts of the inputs, and gives them to `fold` in order.
+pub fn sample_stretches(
+    plan: &Plan,
+    at: usize,
+    stretches: Vec<Stretch>,
+    watch: Watch<'_>,
+    fold: impl FnMut(SampleBatch) -> Result<()> + Send,
+) -> Result<()> {
+    let (job, input) = (&plan.job, &plan.input);
+    watch.progress.enter(Phase::Sampling);
+    // What was sampled for other sizes, or by other tasks, is counted as well.
+    let n_before = watch.progress.learn.stages[0].done();
+    let n_rows = Stretch::rows(&stretches);
+    watch.progress.learn.set_total(n_before + n_rows);
     let mut source = Source::new(
         input,
-        n_gathered..n_shards,
+        stretches,
         SourceParams {
             io: job.run.io,
             wanted: input.wanted_image(),
@@ -167,31 +200,20 @@ fn gather(
         },
     };
     let sample_params = SampleParams {
-        preparation,
+        preparation: job.preparations[at],
         stride: job.stride,
         sampling: job.sample,
         seed: job.run.seed,
     };
-    let rows = input.shards[n_gathered..].iter().map(|shard| shard.n_rows);
-    // What was sampled for other sizes is counted as well.
-    let n_before = watch.progress.learn.stages[0].done();
-    watch.progress.learn.set_total(n_before + rows.sum::<u64>());
-    let mut ends = ShardEnds::new(keeper, checkpoint, n_gathered);
-    let result = flow::run(
+    flow::run(
         Pipeline {
             source: Box::new(|| source.next_batch()),
             first: Box::new(|| Box::new(|batch| decode::decode(batch, input, decode_params))),
             second: Box::new(|| Box::new(|batch| Ok(sample::sample(batch, &sample_params)))),
-            fold: Box::new(|batch| {
-                ends.reach(batch.shard, &mut gather)?;
-                gather.push(batch)
-            }),
+            fold: Box::new(fold),
         },
         plan.limits,
         &watch.progress.learn,
         watch.interrupt,
-    );
-    ends.end(result, &mut gather)?;
-    ends.reach(n_shards, &mut gather)?;
-    gather.finish()
+    )
 }

@@ -38,8 +38,21 @@ const BATCHES_SHARE: u64 = 2;
 /// Pages of features files, decompressed, while they are clustered: two of a MiB, and their dictionary.
 const FEATURES_PAGES_BYTES: u64 = 3 << 20;
 
+/// Which part of a job a process does: what it does not do needs no memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// All of it.
+    Whole,
+    /// Sampling; the words are learned elsewhere.
+    Sample,
+    /// Counting in how many images words occur.
+    Documents,
+    /// Featurizing.
+    Featurize,
+}
+
 /// The division.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct MemoryPlan {
     /// The ceiling that was asked for.
     pub ceiling_bytes: u64,
@@ -80,6 +93,8 @@ pub struct MemoryPlan {
 /// What a job's inputs and outputs need.
 #[derive(Debug, Clone)]
 pub struct Needs<'a> {
+    /// What is done.
+    pub work: Work,
     /// Words of each vocabulary.
     pub ks: &'a [usize],
     /// Sampled patches of one size that there can be, as far as the first image tells.
@@ -106,18 +121,20 @@ impl MemoryPlan {
         let most = |bytes: &dyn Fn(usize, &Preparation) -> u64| {
             sizes().map(|(k, one)| bytes(k, one)).max().unwrap_or(0)
         };
+        let work = needs.work;
         let kmeans_bytes = match &job.vocabulary {
-            VocabularySource::Learn(params) => most(&|k, preparation| {
+            VocabularySource::Learn(params) if work == Work::Whole => most(&|k, preparation| {
                 let shape = match preparation.is_by_image() {
                     true => preparation.patch,
                     false => prepare::as_values(preparation.patch.len()).patch,
                 };
                 kmeans::heap_bytes(k, shape, params, job.run.threads)
             }),
-            VocabularySource::From(_) => 0,
+            VocabularySource::Learn(_) | VocabularySource::From(_) => 0,
         };
-        let is_learned = kmeans_bytes > 0;
-        let is_prepared = is_learned && !job.is_by_image();
+        let is_prepared = kmeans_bytes > 0 && !job.is_by_image();
+        let is_sampled = matches!(job.vocabulary, VocabularySource::Learn(_))
+            && matches!(work, Work::Whole | Work::Sample);
         let clusters = needs.clusters.unwrap_or_default();
         let mut plan = MemoryPlan {
             ceiling_bytes,
@@ -125,9 +142,9 @@ impl MemoryPlan {
             batches_bytes: MIN_BATCHES_BYTES,
             batch_bytes: 0,
             pages_bytes: pages_bytes(needs),
-            sample_bytes: if is_learned { MIN_SAMPLE_BYTES } else { 0 },
+            sample_bytes: if is_sampled { MIN_SAMPLE_BYTES } else { 0 },
             hashes_bytes: match job.sample.max_patches {
-                Some(max_patches) if is_learned => {
+                Some(max_patches) if is_sampled => {
                     max_patches.min(needs.n_hashes).saturating_mul(HASH_BYTES)
                 }
                 _ => 0,
@@ -138,13 +155,22 @@ impl MemoryPlan {
                 false => 0,
             },
             kmeans_bytes,
-            words_bytes: words_bytes(job, needs.ks),
-            sink_bytes: needs.sink_bytes,
+            words_bytes: match work {
+                Work::Sample => 0,
+                Work::Whole | Work::Documents | Work::Featurize => words_bytes(job, needs.ks),
+            },
+            sink_bytes: match work {
+                Work::Sample | Work::Documents => 0,
+                Work::Whole | Work::Featurize => needs.sink_bytes,
+            },
             cluster_sample_bytes: needs.clusters.map_or(0, |_| MIN_SAMPLE_BYTES),
             cluster_group_bytes: clusters.group_bytes,
             cluster_kmeans_bytes: clusters.kmeans_bytes,
             cluster_label_bytes: clusters.label_bytes,
-            report_bytes: report_bytes(job, needs.ks),
+            report_bytes: match work {
+                Work::Whole => report_bytes(job, needs.ks),
+                Work::Sample | Work::Documents | Work::Featurize => 0,
+            },
         };
         let needed = plan
             .learn_bytes()
@@ -164,7 +190,7 @@ impl MemoryPlan {
         let free_bytes = ceiling_bytes - sampling.max(others).max(clustering);
         plan.batches_bytes = (free_bytes / BATCHES_SHARE).max(MIN_BATCHES_BYTES);
         plan.batch_bytes = (plan.batches_bytes / needs.max_in_flight as u64).min(MAX_BATCH_BYTES);
-        if is_learned {
+        if is_sampled {
             let free_bytes = ceiling_bytes - plan.learn_bytes();
             if is_prepared {
                 plan.prepared_bytes += free_bytes / 2;

@@ -16,5 +16,6 @@ pub mod progress;
 pub mod report;
 pub mod run;
 pub mod run_dir;
+pub mod task;
 mod timeline;
 pub mod verify;

@@ -18,7 +18,7 @@ use crate::shard::vocabulary;
 use crate::stages::sample::n_sampled;
 
 use super::cluster_plan::ClusterPlan;
-use super::memory::{MemoryPlan, Needs};
+use super::memory::{MemoryPlan, Needs, Work};
 use super::run_dir;
 
 /// Longest vector of an image: it is still only 64 MiB.
@@ -69,49 +69,87 @@ impl Plan {
         input.image.reading.color = job.input.color;
         let first_image = first_image.ok().map(|image| (image.height, image.width));
         let vocabularies = finished(job)?;
-        let ks = match &job.vocabulary {
-            VocabularySource::Learn(params) => vec![params.k; job.preparations.len()],
-            VocabularySource::From(_) => vocabularies.iter().map(Vocabulary::k).collect(),
-        };
-        let mut limits = Limits {
-            // One thread needs no channels.
-            workers: if job.run.threads == 1 {
-                0
-            } else {
-                job.run.threads
-            },
-            budget_bytes: 0,
-        };
+        let ks = ks(job, &vocabularies);
         let n_values = check_features(job, &ks, &vocabularies)?;
         let clusters = ClusterPlan::new(job, &input, n_values)?;
-        let writer_bytes = input.shards.iter().map(|shard| {
-            let layout = input.layout(shard, n_values, has_status(job));
-            layout.writer_bytes(shard.n_rows)
-        });
-        let needs = Needs {
-            ks: &ks,
-            n_hashes: n_hashes(&input, job, first_image),
-            max_in_flight: limits.max_in_flight(),
-            pages: &input.pages,
-            sink_bytes: writer_bytes.max().unwrap_or(0),
-            clusters: clusters
-                .as_ref()
-                .map(|clusters| clusters.needs(input.n_rows(), job.run.threads)),
-        };
-        let memory = MemoryPlan::new(job, &needs)?;
-        limits.budget_bytes = memory.batches_bytes;
-        Ok(Plan {
-            job: job.clone(),
+        Plan {
             first_image,
+            vocabularies,
+            clusters,
+            ..Plan::undivided(job, input, ks, n_values)
+        }
+        .divided(Work::Whole)
+    }
+
+    /// The plan of one task of a job whose colour is decided: `input` has the shard that the task is of, `first_image` is
+    /// the size of the whole job's first image, and `words` are the finished vocabularies, where the work needs them.
+    ///
+    /// # Errors
+    /// Too little memory.
+    pub fn of_task(
+        job: &Job,
+        mut input: InputSet,
+        first_image: Option<(u32, u32)>,
+        words: &[Vocabulary],
+        work: Work,
+    ) -> Result<Plan> {
+        input.image.reading.color = job.input.color;
+        let ks = ks(job, words);
+        // That words have what the features need of them was seen when they were learned or taken over.
+        let n_values = check_features(job, &ks, &[])?;
+        Plan {
+            first_image,
+            ..Plan::undivided(job, input, ks, n_values)
+        }
+        .divided(work)
+    }
+
+    /// A plan with no word of memory in it yet.
+    fn undivided(job: &Job, input: InputSet, ks: Vec<usize>, n_values: usize) -> Plan {
+        Plan {
+            job: job.clone(),
             input,
             ks,
             n_values,
-            vocabularies,
-            clusters,
-            memory,
-            limits,
+            first_image: None,
+            vocabularies: Vec::new(),
+            clusters: None,
+            memory: MemoryPlan::default(),
+            limits: Limits {
+                // One thread needs no channels.
+                workers: if job.run.threads == 1 {
+                    0
+                } else {
+                    job.run.threads
+                },
+                budget_bytes: 0,
+            },
             simd: job.run.simd,
-        })
+        }
+    }
+
+    /// The plan, with memory divided for what is done of it.
+    fn divided(mut self, work: Work) -> Result<Plan> {
+        let (job, input) = (&self.job, &self.input);
+        let writer_bytes = input.shards.iter().map(|shard| {
+            let layout = input.layout(shard, self.n_values, has_status(job));
+            layout.writer_bytes(shard.n_rows)
+        });
+        let needs = Needs {
+            work,
+            ks: &self.ks,
+            n_hashes: n_hashes(input, job, self.first_image),
+            max_in_flight: self.limits.max_in_flight(),
+            pages: &input.pages,
+            sink_bytes: writer_bytes.max().unwrap_or(0),
+            clusters: self
+                .clusters
+                .as_ref()
+                .map(|clusters| clusters.needs(input.n_rows(), job.run.threads)),
+        };
+        self.memory = MemoryPlan::new(job, &needs)?;
+        self.limits.budget_bytes = self.memory.batches_bytes;
+        Ok(self)
     }
 
     /// Images that patches are sampled from.
@@ -158,6 +196,14 @@ fn n_hashes(input: &InputSet, job: &Job, first_image: Option<(u32, u32)>) -> u64
         (PerImage::Share(_), None) => u64::MAX,
     };
     n_images.saturating_mul(per_image)
+}
+
+/// Words of each vocabulary, which are learned, or read.
+fn ks(job: &Job, vocabularies: &[Vocabulary]) -> Vec<usize> {
+    match &job.vocabulary {
+        VocabularySource::Learn(params) => vec![params.k; job.preparations.len()],
+        VocabularySource::From(_) => vocabularies.iter().map(Vocabulary::k).collect(),
+    }
 }
 
 /// Whether bad images of a job keep a row, so that features files have a `status` column.

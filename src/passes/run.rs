@@ -8,25 +8,27 @@ use crate::error::{Error, Result};
 use crate::flow;
 use crate::job::{Job, MaxBad, VocabularySource, resolved};
 use crate::kernel::kmeans::KMeansParams;
-use crate::kernel::vocabulary::Vocabulary;
+use crate::kernel::vocabulary::{Documents, Vocabulary};
 use crate::report::{self, Drawn, REPORT_FILE};
-use crate::shard::each::Each;
 use crate::shard::examples::{patches_file, write_patches};
 use crate::shard::journal::Journal;
 use crate::shard::manifest::{
     BAD_IMAGES_DIR, Columns, Counts, FORMAT, FeaturesFile, InputCounts, Manifest, ManifestBadImage,
     ManifestInput, ManifestOutput, State, Tally, vocabulary_files,
 };
+use crate::shard::spill::Sample;
 use crate::shard::timeline::write as write_timeline;
 use crate::shard::vocabulary;
 use crate::stages::kmeans::Learned;
+use crate::stages::sink::SinkFiles;
+use crate::stages::source::Stretch;
 
 use super::checkpoint::Keeper;
 use super::cluster::cluster;
 use super::documents;
 use super::examples::keep_images;
-use super::featurize::featurize;
-use super::learn::{learn, restarts_log};
+use super::featurize::{featurize, provenance, size_json};
+use super::learn::{self, restarts_log};
 use super::plan::Plan;
 use super::progress::{Event, Phase, Watch};
 use super::run_dir::{Found, RunDir};
@@ -133,11 +135,16 @@ fn passes(
     watch: Watch<'_>,
 ) -> Result<Passed> {
     let start = Instant::now();
-    let mut vocabularies = obtain_vocabularies(plan, dir, state, keeper, watch)?;
+    let gather = |at| learn::gather(plan, at, dir.path(), keeper, watch);
+    let mut vocabularies = obtain_vocabularies(plan, dir, state, keeper, &gather, watch)?;
     let learn_seconds = start.elapsed().as_secs_f64();
 
     let start = Instant::now();
-    count_documents(plan, &mut vocabularies, dir, state, watch)?;
+    if needs_counting(plan, &vocabularies) {
+        let stretches = Stretch::of_shards(&plan.input, 0..plan.input.shards.len());
+        let counted = documents::count(plan, &vocabularies, stretches, watch)?;
+        note_documents(plan, &mut vocabularies, counted, dir, state)?;
+    }
     let documents_seconds = start.elapsed().as_secs_f64();
 
     let start = Instant::now();
@@ -155,12 +162,14 @@ fn passes(
     })
 }
 
-/// The vocabularies, one after the other: those that an interrupted run has written, those that the job names, or new ones.
-fn obtain_vocabularies(
+/// The vocabularies, one after the other: those that an interrupted run has written, those that the job names, or new ones,
+/// of whose size `gather` gives the sample.
+pub(super) fn obtain_vocabularies(
     plan: &Plan,
     dir: &RunDir,
     state: &mut State,
     keeper: &Keeper,
+    gather: &dyn Fn(usize) -> Result<Sample>,
     watch: Watch<'_>,
 ) -> Result<Vec<Vocabulary>> {
     let mut vocabularies = Vec::new();
@@ -174,7 +183,8 @@ fn obtain_vocabularies(
         state.write(dir.path())?;
         let vocabulary = match (&plan.job.vocabulary, plan.vocabularies.get(at)) {
             (VocabularySource::Learn(params), _) => {
-                learn_one(plan, at, params, dir, state, keeper, watch)?
+                let sample = gather(at)?;
+                learn_one(plan, at, params, &sample, dir, state, keeper, watch)?
             }
             (VocabularySource::From(_), Some(vocabulary)) => vocabulary.clone(),
             (VocabularySource::From(_), None) => unreachable!("the plan read it"),
@@ -194,16 +204,21 @@ fn obtain_vocabularies(
 }
 
 /// Learns the words of size `at`, and notes how, and which patches were kept.
+#[allow(
+    clippy::too_many_arguments,
+    reason = "what a run has, and what is learned"
+)]
 fn learn_one(
     plan: &Plan,
     at: usize,
     params: &KMeansParams,
+    sample: &Sample,
     dir: &RunDir,
     state: &mut State,
     keeper: &Keeper,
     watch: Watch<'_>,
 ) -> Result<Vocabulary> {
-    let (learned, kept) = learn(plan, at, params, dir.path(), keeper, watch)?;
+    let (learned, kept) = learn::learn(plan, at, params, sample, dir.path(), keeper, watch)?;
     state.learning.truncate(at);
     state.learning.push(learning_log(plan, at, &learned));
     // Before the words: a run that has them does not sample again.
@@ -215,20 +230,21 @@ fn learn_one(
     Ok(learned.vocabulary)
 }
 
-/// Counts in how many images words occur, where the job weighs them by that, and writes the vocabularies again, with it. A
-/// run that was cut off before has some without, and counts anew.
-fn count_documents(
+/// Whether the job weighs words by how many images they occur in, and that is still to be counted. A run that was cut off
+/// before has some vocabularies with it and some without, and counts anew.
+pub(super) fn needs_counting(plan: &Plan, vocabularies: &[Vocabulary]) -> bool {
+    let is_counted = |words: &Vocabulary| words.documents.is_some();
+    plan.job.features.needs_documents() && !vocabularies.iter().all(is_counted)
+}
+
+/// Writes the vocabularies again, with what was counted.
+pub(super) fn note_documents(
     plan: &Plan,
     vocabularies: &mut [Vocabulary],
+    counted: Vec<Documents>,
     dir: &RunDir,
     state: &mut State,
-    watch: Watch<'_>,
 ) -> Result<()> {
-    let is_counted = |words: &Vocabulary| words.documents.is_some();
-    if !plan.job.features.needs_documents() || vocabularies.iter().all(is_counted) {
-        return Ok(());
-    }
-    let counted = documents::count(plan, vocabularies, watch)?;
     let names = vocabulary_files(&plan.job.patches());
     let job = resolved::identity_json(&plan.job);
     for (at, documents) in counted.into_iter().enumerate() {
@@ -252,23 +268,6 @@ fn learning_log(plan: &Plan, at: usize, learned: &Learned) -> Value {
     log
 }
 
-fn size_json(plan: &Plan, at: usize) -> Value {
-    let patch = plan.job.preparations[at].patch;
-    json!([patch.height, patch.width])
-}
-
-/// Which words vectors are of, for the footers of features files.
-fn words_provenance(plan: &Plan, state: &State) -> Value {
-    let words = plan.ks.iter().zip(state.vocabulary.iter()).enumerate();
-    let words: Each<Value> = words
-        .map(|(at, (k, file))| match plan.ks.len() {
-            1 => json!({"k": k, "blake3": file.blake3}),
-            _ => json!({"size": size_json(plan, at), "k": k, "blake3": file.blake3}),
-        })
-        .collect();
-    json!(words)
-}
-
 /// The features of every shard that has none yet.
 fn write_features(
     plan: &Plan,
@@ -277,59 +276,70 @@ fn write_features(
     state: &mut State,
     watch: Watch<'_>,
 ) -> Result<()> {
-    let shards: Vec<usize> = (0..plan.input.shards.len())
-        .filter(|shard| !state.features.contains_key(shard))
-        .collect();
-    let job = resolved::identity_json(&plan.job);
-    let mut last_write = Instant::now();
-    let mut journal = Journal::open(dir.path(), state)?;
-    let mut features = job["features"].clone();
-    features["length"] = plan.n_values.into();
-    let words = words_provenance(plan, state);
-    let provenance = |shard: usize| {
-        let input = &plan.input.shards[shard];
-        json!({
-            "format": FORMAT,
-            "bovw": env!("CARGO_PKG_VERSION"),
-            "job": job,
-            "vocabulary": words,
-            "input": {"name": file_name(&input.path), "size_bytes": input.fingerprint.size_bytes, "rows": input.n_rows},
-            "features": features,
+    let shards = (0..plan.input.shards.len()).filter(|shard| !state.features.contains_key(shard));
+    let stretches = Stretch::of_shards(&plan.input, shards);
+    let provenance = provenance(plan, &state.vocabulary);
+    let files = |shard: usize| SinkFiles::of_shard(&plan.input.shards[shard].name);
+    let mut finished = Finished::new(dir, state, watch)?;
+    let result = featurize(
+        plan,
+        vocabularies,
+        stretches,
+        (dir.path(), &files),
+        provenance,
+        |shard, file| finished.note(shard, file),
+        watch,
+    );
+    let noted = finished.end();
+    result.and(noted)
+}
+
+/// Notes features files that have their names: in the journal each, and now and then in the state.
+pub(super) struct Finished<'a> {
+    dir: &'a RunDir,
+    state: &'a mut State,
+    journal: Journal,
+    last_write: Instant,
+    watch: Watch<'a>,
+}
+
+impl<'a> Finished<'a> {
+    /// Goes on noting what is finished in a run's directory; `state` has its vocabularies.
+    pub(super) fn new(
+        dir: &'a RunDir,
+        state: &'a mut State,
+        watch: Watch<'a>,
+    ) -> Result<Finished<'a>> {
+        Ok(Finished {
+            journal: Journal::open(dir.path(), state)?,
+            dir,
+            state,
+            last_write: Instant::now(),
+            watch,
         })
-        .to_string()
-    };
-    let on_file = |shard: usize, file: FeaturesFile| {
-        (watch.on_event)(Event::Features {
+    }
+
+    /// Notes the features file of a shard.
+    pub(super) fn note(&mut self, shard: usize, file: FeaturesFile) -> Result<()> {
+        (self.watch.on_event)(Event::Features {
             path: &file.path,
             rows: file.rows,
             bad_images: file.n_bad,
         });
-        journal.add(shard, &file)?;
-        state.features.insert(shard, file);
+        self.journal.add(shard, &file)?;
+        self.state.features.insert(shard, file);
         // The journal has it, so many small shards need not each wait for the disk.
-        if last_write.elapsed() < STATE_EVERY {
+        if self.last_write.elapsed() < STATE_EVERY {
             return Ok(());
         }
-        last_write = Instant::now();
-        state.write(dir.path())
-    };
-    let result = featurize(
-        plan,
-        vocabularies,
-        &shards,
-        dir.path(),
-        provenance,
-        on_file,
-        watch,
-    );
-    let noted = state.write(dir.path());
-    result.and(noted)
-}
+        self.last_write = Instant::now();
+        self.state.write(self.dir.path())
+    }
 
-fn file_name(path: &std::path::Path) -> String {
-    path.file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default()
+    /// Writes the state, however the pass ended.
+    pub(super) fn end(self) -> Result<()> {
+        self.state.write(self.dir.path())
+    }
 }
 
 /// The folder that the job's relative paths start from.

@@ -18,7 +18,7 @@ use crate::shard::manifest::{
     hash_file, vocabulary_files,
 };
 use crate::shard::read::Shard;
-use crate::shard::{clusters, features, whole};
+use crate::shard::{clusters, features, tasks, whole};
 
 use super::checkpoint;
 use super::plan::Plan;
@@ -63,6 +63,8 @@ impl RunDir {
 
     /// Removes temporary files that a killed run left.
     fn remove_leftovers(&self) -> Result<()> {
+        // Tasks may be at work in their own folder, and remove what is theirs.
+        tasks::remove_leftovers(&self.path)?;
         for folder in ["", FEATURES_DIR, BAD_IMAGES_DIR, CLUSTERS_DIR, PICTURES_DIR] {
             let folder = self.path.join(folder);
             if folder.is_dir() {
@@ -81,6 +83,7 @@ impl RunDir {
     pub fn finish(&self, manifest: &Manifest) -> Result<()> {
         manifest.write(&self.path)?;
         checkpoint::clear(&self.path)?;
+        tasks::remove(&self.path)?;
         journal::remove(&self.path)?;
         whole::remove(&self.path.join(STATE_FILE))
     }
@@ -256,6 +259,7 @@ impl RunDir {
         for file in &files {
             self.remove_listed(file)?;
         }
+        tasks::remove(&self.path)?;
         checkpoint::clear(&self.path)
     }
 }
@@ -344,18 +348,23 @@ fn state_of(fresh: State, manifest: Manifest, plan: &Plan) -> State {
     state
 }
 
-/// A run that has done nothing yet.
-fn new_state(plan: &Plan) -> Result<State> {
-    let mut identity = resolved::identity(&plan.job);
-    if let VocabularySource::From(paths) = &plan.job.vocabulary {
+/// What a job whose colour is decided is known by.
+pub(super) fn identity(job: &Job) -> Result<String> {
+    let mut identity = resolved::identity(job);
+    if let VocabularySource::From(paths) = &job.vocabulary {
         for path in paths {
             // Other words under the same name make another job.
             identity = format!("{identity}+{}", hash_file(path)?);
         }
     }
+    Ok(identity)
+}
+
+/// A run that has done nothing yet.
+fn new_state(plan: &Plan) -> Result<State> {
     Ok(State {
         format: FORMAT,
-        identity,
+        identity: identity(&plan.job)?,
         job: resolved::to_json(&plan.job),
         inputs: plan
             .input

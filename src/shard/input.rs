@@ -41,6 +41,8 @@ pub struct ShardInfo {
     pub name: String,
     /// Its rows, at least 1.
     pub n_rows: u64,
+    /// Rows of each of its row groups.
+    pub row_group_rows: Vec<u64>,
     /// Row number of its first row over all shards.
     pub first_row: u64,
     /// Its size and time when it was opened.
@@ -81,21 +83,7 @@ impl InputSet {
     pub fn open(input: &Input, io: Io, memory_bytes: u64) -> Result<InputSet> {
         let paths = matching_files(&input.files)?;
         let first = Shard::open(&paths[0], io)?.with_max_page_bytes(memory_bytes);
-        let mut image = detect::image_column(&first, input.image.as_deref(), input.shape)?;
-        image.reading = Reading::of(input);
-        let label = detect::label_column(&first, input.label.as_deref(), &image)?;
-        let side = side_schema(
-            &first,
-            label.as_ref().map(|(name, _)| name.as_str()),
-            &input.keep,
-        )?;
-        let mut set = InputSet {
-            shards: Vec::with_capacity(paths.len()),
-            image,
-            label,
-            side,
-            pages: PageNeed::default(),
-        };
+        let mut set = InputSet::with_columns_of(&first, input)?;
         let names = output_names(&paths);
         let mut pages = PageSurvey::new(memory_bytes);
         let wanted = set.wanted();
@@ -110,6 +98,43 @@ impl InputSet {
         }
         set.pages = pages.finish();
         Ok(set)
+    }
+
+    /// The one shard of a job that a task works on, `name` and `first_row` as in the whole. Columns are those of the job's
+    /// `first` file; no other file is opened. That it has them was seen when the whole was opened.
+    pub fn open_one(
+        input: &Input,
+        io: Io,
+        memory_bytes: u64,
+        first: &Path,
+        path: &Path,
+        (name, first_row): (&str, u64),
+    ) -> Result<InputSet> {
+        let first = Shard::open(first, io)?.with_max_page_bytes(memory_bytes);
+        let mut set = InputSet::with_columns_of(&first, input)?;
+        let shard = Shard::open(path, io)?;
+        let info = set.shard_info(&shard, name.to_owned(), first_row)?;
+        set.shards.push(info);
+        let mut pages = PageSurvey::new(memory_bytes);
+        pages.see(&shard, &set.wanted())?;
+        set.pages = pages.finish();
+        Ok(set)
+    }
+
+    /// No shards yet, and the columns that are read, as the first file has them.
+    fn with_columns_of(first: &Shard, input: &Input) -> Result<InputSet> {
+        let mut image = detect::image_column(first, input.image.as_deref(), input.shape)?;
+        image.reading = Reading::of(input);
+        let label = detect::label_column(first, input.label.as_deref(), &image)?;
+        let name = label.as_ref().map(|(name, _)| name.as_str());
+        let side = side_schema(first, name, &input.keep)?;
+        Ok(InputSet {
+            shards: Vec::new(),
+            image,
+            label,
+            side,
+            pages: PageNeed::default(),
+        })
     }
 
     /// Rows of all shards.
@@ -175,6 +200,9 @@ impl InputSet {
             path: shard.path().to_owned(),
             name,
             n_rows,
+            row_group_rows: (0..shard.n_row_groups())
+                .map(|group| shard.row_group_rows(group))
+                .collect(),
             first_row,
             fingerprint: Fingerprint::of(shard.path())?,
             footer_blake3: shard.footer_blake3()?,

@@ -32,6 +32,7 @@ pub mod read;
 pub mod sketch;
 pub mod spill;
 mod table;
+pub mod tasks;
 mod thrift;
 pub mod timeline;
 pub mod vectors;

@@ -99,6 +99,17 @@ pub fn create_dir(dir: &Path) -> Result<()> {
     fs::create_dir_all(dir).map_err(|source| Error::io(dir, "create the folder", source))
 }
 
+/// Creates the folder of a file, but none above it: whoever removed those does not want them back.
+pub fn create_parent(path: &Path) -> Result<()> {
+    let dir = parent(path);
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(Error::io(dir, "create the folder", error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Removes a file, if it is there.
 pub fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {

@@ -10,6 +10,7 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Float32Type, Int32Type};
 use arrow::record_batch::RecordBatch;
 
+use super::features::{Layout, Rows};
 use super::manifest::BadImage;
 use super::read::{Shard, Wanted};
 use crate::error::{Error, Place, Result};
@@ -93,6 +94,46 @@ impl<'a> FeaturesRow<'a> {
         let row = rows.iter().next();
         row.ok_or_else(|| Error::file(path, "the file is damaged: a row of it is none"))
     }
+}
+
+/// Gives the rows of a features file of this layout to `each`, in order and some at a time, to be written again.
+pub fn for_each_rows(
+    path: &Path,
+    layout: &Layout,
+    mut each: impl FnMut(Rows) -> Result<()>,
+) -> Result<()> {
+    let shard = Shard::open(path, Io::Read)?;
+    let schema = layout.schema();
+    if shard.schema().fields() != schema.fields() {
+        return Err(Error::file(path, "has other columns than bovw writes"));
+    }
+    let names = schema.fields().iter().map(|field| field.name().as_str());
+    let wanted: Vec<Wanted> = names.map(Wanted::column).collect();
+    for_each_batch(&shard, &wanted, layout.chunk_rows(), |_, batch| {
+        each(rows_of(batch, path, layout)?)
+    })
+}
+
+fn rows_of(batch: &RecordBatch, path: &Path, layout: &Layout) -> Result<Rows> {
+    let rows = FeaturesRows::new(batch, path, layout.n_values)?;
+    let mut out = Rows {
+        values: rows.values.to_vec(),
+        n_patches: Vec::with_capacity(batch.num_rows()),
+        status: Vec::with_capacity(batch.num_rows()),
+        side: side_of(batch, path, layout)?,
+    };
+    for row in rows.iter() {
+        out.n_patches.push(row.n_patches);
+        out.status.push(row.status.map(str::to_owned));
+    }
+    Ok(out)
+}
+
+/// Label and kept columns, which are the first.
+fn side_of(batch: &RecordBatch, path: &Path, layout: &Layout) -> Result<RecordBatch> {
+    let columns: Vec<usize> = (0..layout.side.fields().len()).collect();
+    let side = batch.project(&columns);
+    side.map_err(|error| Error::file(path, format!("cannot be read: {error}")))
 }
 
 /// The rows of a batch of a features file.

@@ -4,6 +4,7 @@
 //! them stay within the bytes of a batch. A single row is never cut: if it is too large, the runtime refuses it.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use arrow::record_batch::RecordBatch;
 
@@ -12,7 +13,7 @@ use crate::flow::Offer;
 use crate::job::{Io, Sampling};
 use crate::shard::bytes::FileBytes;
 use crate::shard::images::{ImageRows, ImageSize};
-use crate::shard::input::{InputSet, ShardInfo};
+use crate::shard::input::InputSet;
 use crate::shard::read::{RowGroupReader, Shard, Wanted};
 
 use super::sample::sample_bytes;
@@ -103,19 +104,53 @@ impl ImageCost {
 /// Heap bytes of an image beside its pixels.
 const IMAGE_BYTES: u64 = 64;
 
-/// Reads the given shards, in order.
+/// Some row groups of a shard, one after the other: what is read of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stretch {
+    /// Which shard, by its place in the input.
+    pub shard: usize,
+    /// Its row groups.
+    pub row_groups: Range<usize>,
+    /// Rows in them, as the footer promises.
+    pub n_rows: u64,
+}
+
+impl Stretch {
+    /// All of a shard, by its place in the input.
+    pub fn whole(input: &InputSet, shard: usize) -> Stretch {
+        let info = &input.shards[shard];
+        Stretch {
+            shard,
+            row_groups: 0..info.row_group_rows.len(),
+            n_rows: info.n_rows,
+        }
+    }
+
+    /// All of some shards.
+    pub fn of_shards(input: &InputSet, shards: impl IntoIterator<Item = usize>) -> Vec<Stretch> {
+        let shards = shards.into_iter();
+        shards.map(|shard| Stretch::whole(input, shard)).collect()
+    }
+
+    /// Rows of some stretches.
+    pub fn rows(stretches: &[Stretch]) -> u64 {
+        stretches.iter().map(|stretch| stretch.n_rows).sum()
+    }
+}
+
+/// Reads the given stretches of shards, in order.
 #[derive(Debug)]
 pub struct Source<'a> {
     input: &'a InputSet,
     params: SourceParams,
-    shards: VecDeque<usize>,
+    stretches: VecDeque<Stretch>,
     open: Option<OpenShard>,
     cut: VecDeque<Offer<RowBatch>>,
 }
 
 #[derive(Debug)]
 struct OpenShard {
-    index: usize,
+    stretch: Stretch,
     shard: Shard,
     next_row_group: usize,
     reader: Option<RowGroupReader>,
@@ -123,16 +158,16 @@ struct OpenShard {
 }
 
 impl<'a> Source<'a> {
-    /// A source over some of the input's shards, by their place in it.
+    /// A source over parts of an input.
     pub fn new(
         input: &'a InputSet,
-        shards: impl IntoIterator<Item = usize>,
+        stretches: impl IntoIterator<Item = Stretch>,
         params: SourceParams,
     ) -> Source<'a> {
         Source {
             input,
             params,
-            shards: shards.into_iter().collect(),
+            stretches: stretches.into_iter().collect(),
             open: None,
             cut: VecDeque::new(),
         }
@@ -149,15 +184,16 @@ impl<'a> Source<'a> {
                 return Ok(Some(offer));
             }
             let Some(open) = &mut self.open else {
-                let Some(index) = self.shards.pop_front() else {
+                let Some(stretch) = self.stretches.pop_front() else {
                     return Ok(None);
                 };
-                self.open = Some(self.open_shard(index)?);
+                self.open = Some(self.open_shard(stretch)?);
                 continue;
             };
             let Some(reader) = &mut open.reader else {
-                if open.next_row_group == open.shard.n_row_groups() {
-                    check_complete(&self.input.shards[open.index], open.n_rows)?;
+                let end = open.stretch.row_groups.end;
+                if open.next_row_group == end.min(open.shard.n_row_groups()) {
+                    check_complete(self.input, &open.stretch, open.n_rows)?;
                     self.open = None;
                     continue;
                 }
@@ -177,10 +213,10 @@ impl<'a> Source<'a> {
                     let (row_in_file, rows) = batch?;
                     open.n_rows += rows.num_rows() as u64;
                     let batch = RowBatch {
-                        shard: open.index,
+                        shard: open.stretch.shard,
                         row_group: open.next_row_group - 1,
                         row_in_file,
-                        row: self.input.shards[open.index].first_row + row_in_file,
+                        row: self.input.shards[open.stretch.shard].first_row + row_in_file,
                         rows,
                         bytes: open.shard.bytes().clone(),
                     };
@@ -190,8 +226,8 @@ impl<'a> Source<'a> {
         }
     }
 
-    fn open_shard(&self, index: usize) -> Result<OpenShard> {
-        let info = &self.input.shards[index];
+    fn open_shard(&self, stretch: Stretch) -> Result<OpenShard> {
+        let info = &self.input.shards[stretch.shard];
         info.check_unchanged()?;
         let mut shard =
             Shard::open(&info.path, self.params.io)?.with_max_page_bytes(self.params.pages_bytes);
@@ -202,9 +238,9 @@ impl<'a> Source<'a> {
             shard = shard.with_views_of(image);
         }
         Ok(OpenShard {
-            index,
+            next_row_group: stretch.row_groups.start,
+            stretch,
             shard,
-            next_row_group: 0,
             reader: None,
             n_rows: 0,
         })
@@ -212,16 +248,17 @@ impl<'a> Source<'a> {
 }
 
 /// All rows that the footer promised must have come, and from the file that was opened.
-fn check_complete(info: &ShardInfo, n_rows: u64) -> Result<()> {
+fn check_complete(input: &InputSet, stretch: &Stretch, n_rows: u64) -> Result<()> {
+    let info = &input.shards[stretch.shard];
     info.check_unchanged()?;
-    if n_rows == info.n_rows {
+    if n_rows == stretch.n_rows {
         return Ok(());
     }
     Err(Error::file(
         info.path.as_path(),
         format!(
             "is damaged: its footer promises {} rows, it has {n_rows}",
-            info.n_rows
+            stretch.n_rows
         ),
     ))
 }
