@@ -64,6 +64,7 @@ fn run(cli: &Cli) -> Result<()> {
         Command::Report(args) => cli::report::report(args, global),
         Command::Verify(args) => cli::verify::verify(args, global),
         Command::Import(args) => cli::import::import(args, global),
+        Command::Stream(args) => cli::stream::stream(args, global),
         Command::Synth(args) => cli::synth::synth(args, global),
         Command::Completions(args) => print(args::completions(args.shell)),
         Command::Man(args) => write_manual(args),

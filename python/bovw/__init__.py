@@ -11,7 +11,9 @@ from ._errors import (
     TooManyBadError,
 )
 from ._featurizer import Featurizer
+from ._learn import Learner, learn
 from ._run import Run, run
+from . import tasks
 
 __all__ = [
     "BadImageError",
@@ -21,11 +23,14 @@ __all__ = [
     "Featurizer",
     "FileError",
     "JobError",
+    "Learner",
     "OtherJobError",
     "Run",
     "Stream",
     "TooManyBadError",
     "Vocabulary",
     "__version__",
+    "learn",
     "run",
+    "tasks",
 ]

@@ -86,21 +86,9 @@ impl Featurizer {
 
     /// Vectors of an array of images of one size, `(n, height, width, channels)`, bytes or float32.
     fn dense<'py>(&self, py: Python<'py>, images: &Bound<'py, PyAny>) -> PyResult<Vectors<'py>> {
-        if let Ok(array) = images.extract::<PyReadonlyArrayDyn<'_, u8>>() {
-            let (n, shape) = shape_of(array.shape())?;
-            let values = contiguous(array.as_slice())?;
-            let picture = |at: usize| Picture::Bytes(shape, image_of(values, shape, at));
-            return self.vectors(py, n, values.len(), &picture);
-        }
-        if let Ok(array) = images.extract::<PyReadonlyArrayDyn<'_, f32>>() {
-            let (n, shape) = shape_of(array.shape())?;
-            let values = contiguous(array.as_slice())?;
-            let picture = |at: usize| Picture::Numbers(shape, image_of(values, shape, at));
-            return self.vectors(py, n, values.len(), &picture);
-        }
-        Err(PyTypeError::new_err(
-            "an array of uint8 or float32 is needed",
-        ))
+        let images = Images::of(images)?;
+        let views = images.views()?;
+        self.vectors(py, images.n(), images.n_values(), &|at| views.picture(at))
     }
 
     /// Vectors of a list whose items are arrays `(height, width, channels)`, encoded bytes, or `None`.
@@ -181,14 +169,72 @@ impl Featurizer {
     }
 }
 
-/// `n`, and the shape of each image.
-fn shape_of(shape: &[usize]) -> PyResult<(usize, Shape)> {
-    let &[n, height, width, channels] = shape else {
+/// An array of images of one size, held while it is looked at.
+pub(crate) enum Images<'py> {
+    Bytes(PyReadonlyArrayDyn<'py, u8>),
+    Numbers(PyReadonlyArrayDyn<'py, f32>),
+}
+
+/// The same, without the interpreter.
+pub(crate) enum Views<'a> {
+    Bytes(Shape, &'a [u8]),
+    Numbers(Shape, &'a [f32]),
+}
+
+impl<'py> Images<'py> {
+    pub(crate) fn of(images: &Bound<'py, PyAny>) -> PyResult<Images<'py>> {
+        if let Ok(array) = images.extract() {
+            return Ok(Images::Bytes(array));
+        }
+        match images.extract() {
+            Ok(array) => Ok(Images::Numbers(array)),
+            Err(_) => Err(PyTypeError::new_err(
+                "an array of uint8 or float32 is needed",
+            )),
+        }
+    }
+
+    fn shape(&self) -> &[usize] {
+        match self {
+            Images::Bytes(array) => array.shape(),
+            Images::Numbers(array) => array.shape(),
+        }
+    }
+
+    pub(crate) fn n(&self) -> usize {
+        self.shape().first().copied().unwrap_or(0)
+    }
+
+    fn n_values(&self) -> usize {
+        self.shape().iter().product()
+    }
+
+    pub(crate) fn views(&self) -> PyResult<Views<'_>> {
+        let shape = shape_of(self.shape())?;
+        Ok(match self {
+            Images::Bytes(array) => Views::Bytes(shape, contiguous(array.as_slice())?),
+            Images::Numbers(array) => Views::Numbers(shape, contiguous(array.as_slice())?),
+        })
+    }
+}
+
+impl<'a> Views<'a> {
+    pub(crate) fn picture(&self, at: usize) -> Picture<'a> {
+        match *self {
+            Views::Bytes(shape, values) => Picture::Bytes(shape, image_of(values, shape, at)),
+            Views::Numbers(shape, values) => Picture::Numbers(shape, image_of(values, shape, at)),
+        }
+    }
+}
+
+/// The shape of each image.
+fn shape_of(shape: &[usize]) -> PyResult<Shape> {
+    let &[_, height, width, channels] = shape else {
         return Err(PyValueError::new_err(
             "an array of four dimensions is needed",
         ));
     };
-    Ok((n, checked_shape(height, width, channels)?))
+    checked_shape(height, width, channels)
 }
 
 fn checked_shape(height: usize, width: usize, channels: usize) -> PyResult<Shape> {

@@ -6,7 +6,9 @@ mod arrow_data;
 mod errors;
 mod featurizer;
 mod interrupt;
+mod learner;
 mod runs;
+mod tasks;
 mod vocabulary;
 
 use pyo3::prelude::*;
@@ -18,7 +20,11 @@ mod _bovw {
     #[pymodule_export]
     use super::featurizer::Featurizer;
     #[pymodule_export]
+    use super::learner::Learner;
+    #[pymodule_export]
     use super::runs::run;
+    #[pymodule_export]
+    use super::tasks::{merge_tasks, plan_tasks, run_task};
     #[pymodule_export]
     use super::vocabulary::Vocabulary;
 

@@ -100,7 +100,8 @@ fn standing(progress: &Progress) -> (&'static str, u64, u64) {
     (name, done, total)
 }
 
-fn json(value: &bovw::shard::manifest::Manifest) -> String {
+/// A manifest as JSON.
+pub(crate) fn json(value: &bovw::shard::manifest::Manifest) -> String {
     match serde_json::to_string(value) {
         Ok(text) => text,
         Err(error) => unreachable!("plain data is JSON: {error}"),

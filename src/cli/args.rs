@@ -102,6 +102,17 @@ Hashes, rows, footers and sums of all files are checked; vectors and clusters
 of a sample of the images are computed again by brute force. Exit status 1 says
 that something is wrong.";
 
+const STREAM_EXAMPLES: &str = "\
+Examples:
+  producer | bovw stream job.toml --kind featurize > vectors.arrows
+  producer | bovw stream job.toml --kind sample --rows id > part-1.arrows
+  bovw stream job.toml --kind learn part-*.arrows --vocabulary words.parquet
+
+Batches are in Arrow's IPC streaming format. All columns but the image's pass
+through; features, n_patches and, where bad images keep a row, status are
+added. The job says what becomes of an image; its input.files are not read.
+Without --vocabulary the words are those in its output.dir.";
+
 const IDX_EXAMPLES: &str = "\
 Examples:
   bovw import idx t10k-images-idx3-ubyte.gz --out data/mnist --name test
@@ -210,6 +221,9 @@ pub(crate) enum Command {
     /// Cut a job into tasks for many machines, run them, merge what they made
     #[command(subcommand, after_help = TASK_EXAMPLES)]
     Task(TaskCommand),
+    /// Turn Arrow record batches on stdin into Arrow record batches on stdout
+    #[command(after_help = STREAM_EXAMPLES)]
+    Stream(StreamArgs),
     /// Say what is in a shard, a vocabulary or a features file
     #[command(after_help = INSPECT_EXAMPLES)]
     Inspect(InspectArgs),
@@ -401,6 +415,43 @@ pub(crate) struct VerifyArgs {
     /// Images whose vectors and clusters are computed again
     #[arg(long, value_name = "N", default_value_t = DEFAULT_SAMPLE)]
     pub(crate) sample: u64,
+}
+
+/// Of `stream`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct StreamArgs {
+    #[command(flatten)]
+    pub(crate) job: JobArgs,
+    /// What comes out: vectors of images, a sketch of them, or words of sketches
+    #[arg(long, value_name = "KIND", value_enum)]
+    pub(crate) kind: StreamKind,
+    /// Sketches, for learn
+    #[arg(value_name = "SKETCH")]
+    pub(crate) sketches: Vec<PathBuf>,
+    /// Words to featurize with, one file for each size of patches; where learn writes them
+    #[arg(long, value_name = "FILE")]
+    pub(crate) vocabulary: Vec<PathBuf>,
+    /// Column with the number of each image, for sample; made of its pixels without it
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) rows: Option<String>,
+    /// Type of the vectors, for featurize
+    #[arg(long, value_name = "TYPE", value_enum, default_value_t = StreamLayout::FixedSizeList)]
+    pub(crate) layout: StreamLayout,
+}
+
+/// What `stream` does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StreamKind {
+    Featurize,
+    Sample,
+    Learn,
+}
+
+/// How vectors are laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StreamLayout {
+    FixedSizeList,
+    List,
 }
 
 /// What `import` reads.

@@ -11,6 +11,7 @@ pub(crate) mod process;
 pub(crate) mod progress;
 pub(crate) mod report;
 pub(crate) mod run;
+pub(crate) mod stream;
 pub(crate) mod style;
 pub(crate) mod synth;
 pub(crate) mod task;

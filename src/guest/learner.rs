@@ -27,7 +27,7 @@ use crate::passes::learn::tell;
 use crate::passes::progress::{Phase, Watch};
 use crate::shard::images::Reason;
 use crate::shard::pixels::Reading;
-use crate::shard::sketch::{SketchOf, SketchReader, SketchWriter};
+use crate::shard::sketch::{SketchOf, SketchReader, SketchRecord, SketchWriter};
 use crate::shard::spill::Sample;
 use crate::stages::decode::Fit;
 use crate::stages::documents::{self, Counter};
@@ -175,19 +175,30 @@ impl Learner {
         Ok(())
     }
 
-    /// The sample so far, to be merged elsewhere.
+    /// The sample so far, to be merged elsewhere: the sketches of all sizes of patches, each after its length.
     ///
     /// # Errors
     /// A full disk.
     pub fn sketch(&mut self) -> Result<Vec<u8>> {
         let mut all = Vec::new();
+        for sketch in self.sketches()? {
+            all.extend((sketch.len() as u64).to_le_bytes());
+            all.extend(sketch);
+        }
+        Ok(all)
+    }
+
+    /// The sample so far as a sketch for each size of patches, an Arrow stream each.
+    ///
+    /// # Errors
+    /// A full disk.
+    pub fn sketches(&mut self) -> Result<Vec<Vec<u8>>> {
+        let mut all = Vec::new();
         for at in 0..self.sizes.len() {
             let (sample, hashes) = self.take_sorted(at)?;
             let written = self.write_sketch(at, &sample, &hashes);
             self.put_back(at, &sample, &hashes)?;
-            let sketch = written?;
-            all.extend((sketch.len() as u64).to_le_bytes());
-            all.extend(sketch);
+            all.push(written?);
         }
         Ok(all)
     }
@@ -199,11 +210,11 @@ impl Learner {
     pub fn merge(&mut self, sketch: &[u8]) -> Result<()> {
         let mut rest = sketch;
         let mut all = Vec::new();
-        for at in 0..self.sizes.len() {
+        for _ in 0..self.sizes.len() {
             let (own, others) = split_length(rest)
                 .ok_or_else(|| Error::file(Path::new(SKETCH), "is damaged: it ends too early"))?;
             rest = others;
-            all.push(self.read_sketch(at, own)?);
+            all.push(own);
         }
         if !rest.is_empty() {
             return Err(Error::file(
@@ -211,6 +222,19 @@ impl Learner {
                 "is damaged, or of more sizes of patches",
             ));
         }
+        self.merge_sketches(&all, Path::new(SKETCH))
+    }
+
+    /// Takes in a sketch for each size of patches, which errors call `name`.
+    ///
+    /// # Errors
+    /// One is damaged, or of other settings.
+    pub fn merge_sketches(&mut self, sketches: &[&[u8]], name: &Path) -> Result<()> {
+        let sketches = sketches.iter().enumerate();
+        let all: Result<Vec<_>> = sketches
+            .map(|(at, sketch)| self.read_sketch(at, sketch, name))
+            .collect();
+        let all = all?;
         let mut fresh = HashSet::new();
         for (size, records) in self.sizes.iter_mut().zip(all) {
             for record in records {
@@ -462,15 +486,11 @@ impl Learner {
         writer.finish()
     }
 
-    fn read_sketch(
-        &self,
-        at: usize,
-        bytes: &[u8],
-    ) -> Result<Vec<crate::shard::sketch::SketchRecord>> {
+    fn read_sketch(&self, at: usize, bytes: &[u8], name: &Path) -> Result<Vec<SketchRecord>> {
         let of = self.sketched();
         let mut reader = SketchReader::new(
             bytes,
-            Path::new(SKETCH),
+            name,
             &self.sketch_of(at, &of),
             self.job.run.memory_bytes,
         )?;

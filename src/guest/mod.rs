@@ -8,6 +8,7 @@ mod batches;
 mod featurizer;
 mod learner;
 mod settings;
+pub mod stream;
 
 pub use batches::{Batches, VectorLayout};
 pub use featurizer::{Featurizer, Picture, Row, Work};

@@ -3,6 +3,7 @@
 //! Reads image shards (format: whatever [`detect`] recognises) and writes what a run leaves: features, vocabulary,
 //! clusters, manifest. No file appears under its final name before it is whole; see [`whole`].
 
+pub mod arrow_stream;
 pub mod bytes;
 pub mod centroids;
 pub mod checkpoint;

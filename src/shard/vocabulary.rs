@@ -155,8 +155,14 @@ pub fn to_bytes(vocabulary: &Vocabulary, job: &serde_json::Value) -> Result<Vec<
 }
 
 fn key_value(vocabulary: &Vocabulary, job: &serde_json::Value) -> KeyValue {
+    let header = serde_json::to_string(&header_of(vocabulary, job)).unwrap_or_default();
+    KeyValue::new(KEY.to_owned(), header)
+}
+
+/// What a file of these words says of them; `job` is the resolved job that they were learned by.
+pub fn header_of(vocabulary: &Vocabulary, job: &serde_json::Value) -> Header {
     let preparation = vocabulary.preparation;
-    let header = Header {
+    Header {
         format: FORMAT,
         k: vocabulary.k(),
         patch: [preparation.patch.height, preparation.patch.width],
@@ -174,9 +180,7 @@ fn key_value(vocabulary: &Vocabulary, job: &serde_json::Value) -> KeyValue {
         n_patches: vocabulary.counts.iter().sum(),
         inertia_per_patch: vocabulary.inertia_per_patch(),
         job: job.clone(),
-    };
-    let header = serde_json::to_string(&header).unwrap_or_default();
-    KeyValue::new(KEY.to_owned(), header)
+    }
 }
 
 /// Writes centroids with what they stood for, a row each; their numbers stand in the column `name`, and `key_value`

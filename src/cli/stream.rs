@@ -1,0 +1,189 @@
+//! `bovw stream`: a filter over Arrow record batches. Data on stdout, everything else on stderr.
+
+use std::fs;
+use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
+
+use bovw::guest::{Featurizer, Learner, VectorLayout, Work, stream};
+use bovw::job::{Job, VocabularySource};
+use bovw::kernel::vocabulary::Vocabulary;
+use bovw::passes::progress::{Progress, Watch};
+use bovw::shard::manifest::vocabulary_files;
+use bovw::shard::vocabulary;
+use bovw::{Error, Result};
+
+use super::args::{GlobalArgs, StreamArgs, StreamKind, StreamLayout};
+use super::output::{count, note};
+use super::process::{self, INTERRUPTED};
+use super::progress;
+
+pub(crate) fn stream(args: &StreamArgs, global: &GlobalArgs) -> Result<()> {
+    check(args)?;
+    let job = Job::load(&args.job.job, &args.job.sets, &global.overrides())?;
+    process::handle_signals();
+    match args.kind {
+        StreamKind::Featurize => featurize(job, args, global),
+        StreamKind::Sample => sample(job, args, global),
+        StreamKind::Learn => learn(job, args, global),
+    }
+}
+
+/// Options of one kind that were given to another are a slip.
+fn check(args: &StreamArgs) -> Result<()> {
+    let usage = |message: &str| {
+        Err(Error::Usage {
+            message: message.to_owned(),
+        })
+    };
+    match args.kind {
+        StreamKind::Learn if args.sketches.is_empty() => {
+            usage("--kind learn takes sketches: name the files that --kind sample wrote")
+        }
+        StreamKind::Learn if args.vocabulary.len() != 1 => {
+            usage("--kind learn writes words: say where with one --vocabulary FILE")
+        }
+        StreamKind::Featurize | StreamKind::Sample if !args.sketches.is_empty() => {
+            usage("only --kind learn takes files; images come on stdin")
+        }
+        StreamKind::Sample if !args.vocabulary.is_empty() => {
+            usage("--kind sample needs no --vocabulary")
+        }
+        StreamKind::Featurize | StreamKind::Learn if args.rows.is_some() => {
+            usage("only --kind sample numbers images: leave --rows out")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn featurize(job: Job, args: &StreamArgs, global: &GlobalArgs) -> Result<()> {
+    let words = words(&job, args)?;
+    let work = Work {
+        threads: job.run.threads,
+        stop: &INTERRUPTED,
+    };
+    let featurizer = Arc::new(Featurizer::of_job(job, &words)?);
+    let layout = match args.layout {
+        StreamLayout::FixedSizeList => VectorLayout::FixedSizeList,
+        StreamLayout::List => VectorLayout::List,
+    };
+    let output = BufWriter::new(io::stdout().lock());
+    let streamed = stream::featurize(&featurizer, layout, io::stdin().lock(), output, work)?;
+    tell(global, || {
+        let bad = match streamed.bad_images {
+            0 => String::new(),
+            n => format!(", {} of them bad", count(n)),
+        };
+        format!(
+            "{} images in {} batches{bad}: vectors of {} values",
+            count(streamed.images),
+            count(streamed.batches),
+            featurizer.n_values()
+        )
+    });
+    Ok(())
+}
+
+fn sample(job: Job, args: &StreamArgs, global: &GlobalArgs) -> Result<()> {
+    check_one_size(&job)?;
+    let work = Work {
+        threads: job.run.threads,
+        stop: &INTERRUPTED,
+    };
+    let mut learner = Learner::of_job(job)?;
+    let rows = args.rows.as_deref();
+    let streamed = stream::sample(&mut learner, rows, io::stdin().lock(), work)?;
+    let mut stdout = io::stdout().lock();
+    for sketch in learner.sketches()? {
+        stdout
+            .write_all(&sketch)
+            .and_then(|()| stdout.flush())
+            .map_err(|source| Error::io("stdout".as_ref(), "write", source))?;
+    }
+    tell(global, || {
+        format!(
+            "{} images in {} batches: a sketch of {} patches",
+            count(streamed.images),
+            count(streamed.batches),
+            count(learner.n_patches())
+        )
+    });
+    Ok(())
+}
+
+fn learn(job: Job, args: &StreamArgs, global: &GlobalArgs) -> Result<()> {
+    check_one_size(&job)?;
+    if job.features.needs_documents() {
+        return Err(Error::setting(
+            "features.weighting",
+            "\"tf-idf\" counts words in all images, which sketches do not have",
+            "leave it out, or use `bovw task`, which has tasks that count",
+        ));
+    }
+    let mut learner = Learner::of_job(job)?;
+    for path in &args.sketches {
+        let sketch = fs::read(path).map_err(|source| Error::io(path, "read", source))?;
+        learner.merge_sketches(&[&sketch], path)?;
+    }
+    let counters = Progress::default();
+    let watch = Watch {
+        interrupt: &INTERRUPTED,
+        progress: &counters,
+        on_event: &|_| (),
+    };
+    let words = progress::show(global, &counters, || learner.learn(watch))?;
+    for (words, path) in words.iter().zip(&args.vocabulary) {
+        vocabulary::write(path, words, &learner.provenance())?;
+        tell(global, || {
+            format!(
+                "{} words of {} patches, inertia {:.4} a patch: {}",
+                count(words.k() as u64),
+                count(words.counts.iter().sum()),
+                words.inertia_per_patch(),
+                path.display()
+            )
+        });
+    }
+    Ok(())
+}
+
+fn tell(global: &GlobalArgs, line: impl Fn() -> String) {
+    if !global.quiet {
+        note(&line());
+    }
+}
+
+/// The words that are named, or those of the job.
+fn words(job: &Job, args: &StreamArgs) -> Result<Vec<Vocabulary>> {
+    let paths = match (args.vocabulary.as_slice(), &job.vocabulary) {
+        ([], VocabularySource::From(paths)) => paths.clone(),
+        ([], VocabularySource::Learn(_)) => {
+            let names = vocabulary_files(&job.patches());
+            names.iter().map(|name| job.output.dir.join(name)).collect()
+        }
+        (given, _) => given.to_vec(),
+    };
+    paths
+        .iter()
+        .map(|path| match path.exists() {
+            true => vocabulary::read(path).map(|(words, _)| words),
+            false => Err(Error::Usage {
+                message: format!(
+                    "there are no words in {}\n  help: learn them first, with `bovw run`, `bovw task` or `bovw stream --kind learn`, or name them with --vocabulary",
+                    path.display()
+                ),
+            }),
+        })
+        .collect()
+}
+
+/// A stream is one sketch.
+fn check_one_size(job: &Job) -> Result<()> {
+    match job.preparations.len() {
+        1 => Ok(()),
+        n => Err(Error::setting(
+            "patches.size",
+            format!("{n} sizes of patches would be {n} sketches, and a stream is one"),
+            "sample them one by one with --set patches.size=..., or use `bovw task`",
+        )),
+    }
+}

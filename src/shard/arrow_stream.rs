@@ -1,0 +1,133 @@
+//! Record batches from a stream of bytes, in Arrow's IPC format. Whoever writes it is not believed: nothing is allocated that
+//! has not come, a batch has a bound, and what cannot be read is an error.
+
+use std::io::Read;
+use std::path::Path;
+
+use arrow::buffer::Buffer;
+use arrow::datatypes::SchemaRef;
+use arrow::ipc::reader::StreamDecoder;
+use arrow::record_batch::RecordBatch;
+use bytesize::ByteSize;
+
+use super::read::no_panic;
+use crate::error::{Error, Place, Result};
+
+/// Bytes that are read at once.
+const READ_BYTES: usize = 1 << 18;
+
+/// Bytes of a batch that are no row's: headers, padding, offsets; and of a schema.
+const MESSAGE_BYTES: u64 = 1 << 20;
+
+/// Reads a stream, a batch at a time.
+#[derive(Debug)]
+pub struct ArrowStream<R: Read> {
+    name: Place,
+    reader: R,
+    decoder: StreamDecoder,
+    max_bytes: u64,
+    // Read and not decoded yet.
+    ahead: Buffer,
+}
+
+impl<R: Read> ArrowStream<R> {
+    /// Opens a stream, which errors call `name`. A batch of more than `max_bytes` is refused.
+    ///
+    /// # Errors
+    /// It is no Arrow stream.
+    pub fn new(reader: R, name: &Path, max_bytes: u64) -> Result<ArrowStream<R>> {
+        let mut stream = ArrowStream {
+            name: name.into(),
+            reader,
+            decoder: StreamDecoder::new(),
+            max_bytes: max_bytes.saturating_add(MESSAGE_BYTES),
+            ahead: Buffer::from_vec(Vec::<u8>::new()),
+        };
+        // A byte at a time, so that no batch is taken before its schema was looked at.
+        let mut n_bytes = 0;
+        while stream.decoder.schema().is_none() {
+            if stream.ahead.is_empty() && !stream.read_ahead()? {
+                return Err(stream.damaged("it ends before it begins"));
+            }
+            let mut byte = stream.ahead.slice_with_length(0, 1);
+            stream.ahead.advance(1);
+            let decoded = no_panic(|| stream.decoder.decode(&mut byte));
+            decoded.map_err(|error| stream.damaged(&error))?;
+            n_bytes += 1;
+            if n_bytes > MESSAGE_BYTES {
+                return Err(stream.damaged("it begins with no schema"));
+            }
+        }
+        Ok(stream)
+    }
+
+    /// The schema of every batch.
+    pub fn schema(&self) -> SchemaRef {
+        self.decoder.schema().expect("it was read on opening")
+    }
+
+    /// The next batch; `None` at the end of a stream that is whole.
+    ///
+    /// # Errors
+    /// It is cut off, damaged, or too large; reading fails.
+    pub fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        let mut n_bytes = 0;
+        loop {
+            if self.ahead.is_empty() && !self.read_ahead()? {
+                return self.end().map(|()| None);
+            }
+            let before = self.ahead.len();
+            let (decoder, ahead) = (&mut self.decoder, &mut self.ahead);
+            let decoded = no_panic(|| decoder.decode(ahead));
+            n_bytes += (before - self.ahead.len()) as u64;
+            if let Some(batch) = decoded.map_err(|error| self.damaged(&error))? {
+                return Ok(Some(batch));
+            }
+            if n_bytes > self.max_bytes {
+                return Err(self.too_large());
+            }
+        }
+    }
+
+    /// Reads some bytes; whether there were any.
+    fn read_ahead(&mut self) -> Result<bool> {
+        let mut bytes = Vec::with_capacity(READ_BYTES);
+        let mut reader = (&mut self.reader).take(READ_BYTES as u64);
+        let n = reader
+            .read_to_end(&mut bytes)
+            .map_err(|source| Error::io(&self.name.file, "read", source))?;
+        self.ahead = Buffer::from_vec(bytes);
+        Ok(n > 0)
+    }
+
+    /// A stream says where it ends: one that was cut off between two batches looks whole otherwise.
+    fn end(&mut self) -> Result<()> {
+        // After its end a stream takes no byte more.
+        let mut more = Buffer::from_vec(vec![0u8]);
+        match self.decoder.decode(&mut more) {
+            Ok(_) => Err(self.damaged("it was cut off")),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn damaged(&self, what: &str) -> Error {
+        Error::File {
+            place: self.name.clone(),
+            message: format!("is damaged, or no Arrow stream: {what}"),
+            help: Some(
+                "give Arrow's IPC streaming format, as pyarrow.ipc.new_stream writes it".to_owned(),
+            ),
+        }
+    }
+
+    fn too_large(&self) -> Error {
+        Error::File {
+            place: self.name.clone(),
+            message: format!(
+                "a batch of it has more than the {} that there is room for",
+                ByteSize(self.max_bytes)
+            ),
+            help: Some("write smaller batches, or raise run.memory".to_owned()),
+        }
+    }
+}
