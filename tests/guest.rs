@@ -301,7 +301,8 @@ fn learned(learner: &mut Learner) -> Vec<Vocabulary> {
         progress: &progress,
         on_event: &|_| (),
     };
-    learner.learn(watch).expect("words")
+    let learned = learner.learn(watch).expect("words");
+    learned.into_iter().map(|one| one.vocabulary).collect()
 }
 
 const SAMPLES: [&[&str]; 4] = [

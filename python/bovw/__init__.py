@@ -1,5 +1,6 @@
 """Image collections of any size in, bag-of-patches vectors out."""
 
+from . import tasks
 from ._bovw import Batch, Stream, Vocabulary, __version__
 from ._errors import (
     BadImageError,
@@ -13,7 +14,6 @@ from ._errors import (
 from ._featurizer import Featurizer
 from ._learn import Learner, learn
 from ._run import Run, run
-from . import tasks
 
 __all__ = [
     "BadImageError",

@@ -17,8 +17,8 @@ from ._settings import settings as settings_of
 class Featurizer:
     """Makes bag-of-patches vectors of images, as ``bovw run`` does, with finished words.
 
-    Whatever is left out is as in the job that the words were learned by. A featurizer may be used by any number of threads
-    at once, and pickled; the interpreter is free while it works.
+    Whatever is left out is as in the job that the words were learned by. A featurizer may be used by any number of
+    threads at once, and pickled; the interpreter is free while it works.
 
     Parameters
     ----------

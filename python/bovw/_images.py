@@ -6,6 +6,7 @@ An array of bytes or of float32 in C order goes through without a copy; any othe
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,8 +49,7 @@ def one(image: Any, at: int) -> np.ndarray | bytes | None:
     if isinstance(image, (bytearray, memoryview)):
         return bytes(image)
     if isinstance(image, (str, os.PathLike)):
-        with open(image, "rb") as file:
-            return file.read()
+        return Path(image).read_bytes()
     array = np.asarray(image)
     if array.ndim == 2:
         array = array[..., np.newaxis]

@@ -20,9 +20,9 @@ Words = _bovw.Vocabulary | list[_bovw.Vocabulary]
 class Learner:
     """Draws a sample of patches from images that come in any number of calls, and learns words of it.
 
-    An image is known by a number, and which of its patches are drawn depends on that number and the seed alone. So samples
-    can be drawn in many places, travel as sketches, and be merged in any order: the words are the same, and with the numbers of
-    rows they are those that ``bovw run`` learns. A learner can be pickled.
+    An image is known by a number, and which of its patches are drawn depends on that number and the seed alone.
+    So samples can be drawn in many places, travel as sketches, and be merged in any order: the words are the same, and
+    with the numbers of rows they are those that ``bovw run`` learns. A learner can be pickled.
 
     Parameters
     ----------
@@ -51,6 +51,11 @@ class Learner:
         All cores if left out.
     memory : str, optional
         Such as "512MiB": what of the sample is larger goes to temporary files.
+
+    Attributes
+    ----------
+    n_steps : list of int
+        Steps of k-means that the last words took, for each size of patches.
     """
 
     def __init__(
@@ -99,8 +104,9 @@ class Learner:
         images : array, list, or Arrow data
             As :meth:`Featurizer.transform` takes them.
         rows : str or sequence of int, optional
-            The number of each image: a column of Arrow data, or numbers. Without them the images of arrays and lists are
-            counted, over all calls; those of Arrow data, whose order nobody vouches for, are numbered by their pixels.
+            The number of each image: a column of Arrow data, or numbers. Without them the images of arrays and lists
+            are counted, over all calls; those of Arrow data, whose order nobody vouches for, are numbered by their
+            pixels.
 
         Returns
         -------
@@ -151,7 +157,8 @@ class Learner:
         Vocabulary, or a list of them where there are several sizes of patches.
         """
         with shown(progress) as look:
-            return _one_or_all(self._native.learn(look))
+            words, self.n_steps = self._native.learn(look)
+        return _one_or_all(words)
 
     def __getstate__(self) -> tuple:
         return self._arguments, self.sketch()
@@ -162,7 +169,9 @@ class Learner:
         self.merge(sketch)
 
 
-def learn(images: Any, *, progress: Progress = None, rows: str | Sequence[int] | None = None, **arguments: Any) -> Words:
+def learn(
+    images: Any, *, progress: Progress = None, rows: str | Sequence[int] | None = None, **arguments: Any
+) -> Words:
     """Learns words of images.
 
     Parameters

@@ -73,8 +73,8 @@ def run(
     threads, memory : optional
         Worker threads a stage, and the ceiling of heap memory, such as "512MiB".
     progress : bool or callable, optional
-        True shows a bar (with tqdm, if it is there); a function is called with what is being done, how much of it is, and
-        of how much, some times a second.
+        True shows a bar (with tqdm); a function is called with what is being done, how much of it is, and of how much,
+        some times a second.
 
     Returns
     -------

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, check_random_state, validate_data
 
 from ._featurizer import Featurizer
 from ._learn import Learner
@@ -20,8 +20,8 @@ MAX_SEED = 2**31 - 1
 class BagOfPatches(TransformerMixin, BaseEstimator):
     """Learns words of image patches, and makes of each image the vector of its words.
 
-    ``fit`` of all images at once and ``partial_fit`` of them in pieces, in the same order, give the same words: the sample of
-    patches is the same, and words are learned of it when they are first needed.
+    ``fit`` of all images at once and ``partial_fit`` of them in pieces, in the same order, give the same words: the
+    sample of patches is the same, and words are learned of it when they are first needed.
 
     Parameters
     ----------
@@ -30,8 +30,8 @@ class BagOfPatches(TransformerMixin, BaseEstimator):
     patch_size : int or (height, width), default=6
         Pixels of a patch.
     image_shape : (height, width) or (height, width, channels), optional
-        Shape of the images in flat rows ``(n, height * width * channels)``. Without it flat rows are square images, or,
-        where that is not possible, a single row of pixels. Arrays of images ``(n, height, width[, channels])`` need none.
+        Shape of the images in flat rows ``(n, height * width * channels)``. Without it flat rows are square images,
+        or, where that is not possible, a single row of pixels. Arrays ``(n, height, width[, channels])`` need none.
     stride : int, default=1
         Pixels from one patch to the next.
     normalize : {"image", "patch", "none"}, default="image"
@@ -49,7 +49,8 @@ class BagOfPatches(TransformerMixin, BaseEstimator):
     pooling : (rows, columns) or a list of them, default=(1, 1)
         Grids of cells; the vector is grid by grid, cell by cell, word by word.
     weighting : str or list of str, default="count"
-        "count", "frequency", "hellinger", "l2", "intra". ("tf-idf" takes a second look at the images: see :func:`bovw.learn`.)
+        "count", "frequency", "hellinger", "l2", "intra". ("tf-idf" takes a second look at the images: see
+        :func:`bovw.learn`.)
     color : {"grey", "rgb", "auto"}, default="grey"
         What of an image's colour is looked at.
     algorithm : {"mini-batch", "lloyd"}, default="mini-batch"
@@ -69,6 +70,8 @@ class BagOfPatches(TransformerMixin, BaseEstimator):
         The words.
     n_features_in_ : int
         Values of an image.
+    n_iter_ : int
+        Steps of k-means.
 
     Examples
     --------
@@ -174,6 +177,8 @@ class BagOfPatches(TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = True
         tags.input_tags.three_d_array = True
+        # Vectors are float32, whatever images are.
+        tags.transformer_tags.preserves_dtype = []
         return tags
 
     @property
@@ -183,6 +188,7 @@ class BagOfPatches(TransformerMixin, BaseEstimator):
     def _learned(self) -> Featurizer:
         if self._featurizer is None:
             self._featurizer = Featurizer(self._learner.learn(), threads=self._threads())
+            self.n_iter_ = self._learner.n_steps[0]
         return self._featurizer
 
     def _new_learner(self) -> Learner:
@@ -218,37 +224,21 @@ class BagOfPatches(TransformerMixin, BaseEstimator):
 
     def _images(self, X: Any, *, reset: bool) -> np.ndarray:
         """Images ``(n, height, width[, channels])``."""
-        dimensions = getattr(X, "ndim", None)
-        X = validate_data(
-            self,
-            X,
-            reset=reset and dimensions not in (3, 4),
-            skip_check_array=False,
-            dtype=None if getattr(X, "dtype", None) == np.uint8 else "numeric",
-            allow_nd=True,
-            ensure_2d=True,
-        ) if dimensions not in (3, 4) else self._checked_nd(X, reset=reset)
-        if X.ndim == 2:
+        dtype = None if getattr(X, "dtype", None) == np.uint8 else "numeric"
+        if getattr(X, "ndim", None) not in (3, 4):
+            X = validate_data(self, X, reset=reset, dtype=dtype)
             return X.reshape(len(X), *self._shape(X.shape[1]))
-        return X
-
-    def _checked_nd(self, X: Any, *, reset: bool) -> np.ndarray:
-        from sklearn.utils.validation import check_array
-
-        X = check_array(X, allow_nd=True, ensure_2d=False, dtype=None if X.dtype == np.uint8 else "numeric")
-        n_values = math.prod(X.shape[1:])
-        if reset:
-            self.n_features_in_ = n_values
-        elif n_values != self.n_features_in_:
-            raise ValueError(
-                f"X has images of {n_values} features, but {type(self).__name__} is expecting {self.n_features_in_} features as input"
-            )
+        X = check_array(X, dtype=dtype, allow_nd=True, ensure_2d=False)
+        # What scikit-learn looks at in flat rows.
+        validate_data(self, X.reshape(len(X), -1), reset=reset, skip_check_array=True)
         return X
 
     def _shape(self, n_values: int) -> tuple[int, ...]:
         if self.image_shape is not None:
             if math.prod(self.image_shape) != n_values:
-                raise ValueError(f"image_shape={self.image_shape} has {math.prod(self.image_shape)} values, rows have {n_values}")
+                raise ValueError(
+                    f"image_shape={self.image_shape} has {math.prod(self.image_shape)} values, rows have {n_values}"
+                )
             return tuple(self.image_shape)
         side = math.isqrt(n_values)
         return (side, side) if side * side == n_values else (1, n_values)

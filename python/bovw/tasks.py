@@ -1,7 +1,7 @@
 """A job in pieces, for whatever starts processes on many machines that see one file system.
 
-``plan`` cuts the job once; each of its kinds is run for all tasks, in any order, on any machine, as often as it takes, and
-then merged, in one process. The results are byte for byte those of ``bovw run``.
+``plan`` cuts the job once; each of its kinds is run for all tasks, in any order, on any machine, as often as it takes,
+and then merged, in one process. The results are byte for byte those of ``bovw run``.
 """
 
 from __future__ import annotations

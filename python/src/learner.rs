@@ -140,21 +140,25 @@ impl Learner {
         raise(py, merged)
     }
 
-    /// Learns words, a vocabulary for each size of patches.
+    /// Learns words, a vocabulary for each size of patches; and tells how many steps each took.
     #[pyo3(signature = (look=None))]
-    fn learn(&self, py: Python<'_>, look: Option<Py<PyAny>>) -> PyResult<Vec<Vocabulary>> {
-        let (words, job) = watched(py, look.as_ref(), |watch| {
+    fn learn(
+        &self,
+        py: Python<'_>,
+        look: Option<Py<PyAny>>,
+    ) -> PyResult<(Vec<Vocabulary>, Vec<usize>)> {
+        let (learned, job) = watched(py, look.as_ref(), |watch| {
             let mut learner = self.lock();
-            let words = learner.learn(watch)?;
-            Ok((words, learner.provenance()))
+            let learned = learner.learn(watch)?;
+            Ok((learned, learner.provenance()))
         })?;
-        words
-            .into_iter()
-            .map(|words| {
-                let header = vocabulary::header_of(&words, &job);
-                Ok(Vocabulary { words, header })
-            })
-            .collect()
+        let made = learned.into_iter().map(|learned| {
+            let n_steps = learned.restarts[learned.kept].n_steps;
+            let words = learned.vocabulary;
+            let header = vocabulary::header_of(&words, &job);
+            (Vocabulary { words, header }, n_steps)
+        });
+        Ok(made.unzip())
     }
 
     /// The vocabularies with the number of an array's images, or a list's, that have each word.

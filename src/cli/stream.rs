@@ -130,8 +130,9 @@ fn learn(job: Job, args: &StreamArgs, global: &GlobalArgs) -> Result<()> {
         progress: &counters,
         on_event: &|_| (),
     };
-    let words = progress::show(global, &counters, || learner.learn(watch))?;
-    for (words, path) in words.iter().zip(&args.vocabulary) {
+    let learned = progress::show(global, &counters, || learner.learn(watch))?;
+    for (learned, path) in learned.iter().zip(&args.vocabulary) {
+        let words = &learned.vocabulary;
         vocabulary::write(path, words, &learner.provenance())?;
         tell(global, || {
             format!(

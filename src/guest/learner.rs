@@ -32,7 +32,7 @@ use crate::shard::spill::Sample;
 use crate::stages::decode::Fit;
 use crate::stages::documents::{self, Counter};
 use crate::stages::gather::Gather;
-use crate::stages::kmeans;
+use crate::stages::kmeans::{self, Learned};
 use crate::stages::prepare::Values;
 use crate::stages::sample::{SampleBatch, SampleParams, SampledImage, sample_image};
 use crate::stages::threads::on_threads;
@@ -253,18 +253,18 @@ impl Learner {
     ///
     /// # Errors
     /// There are no patches, or fewer different ones than words; an interruption; a full disk.
-    pub fn learn(&mut self, watch: Watch<'_>) -> Result<Vec<Vocabulary>> {
-        let mut vocabularies = Vec::new();
+    pub fn learn(&mut self, watch: Watch<'_>) -> Result<Vec<Learned>> {
+        let mut all = Vec::new();
         for at in 0..self.sizes.len() {
             let (sample, hashes) = self.take_sorted(at)?;
             let learned = self.learn_one(at, &sample, watch);
             self.put_back(at, &sample, &hashes)?;
-            vocabularies.push(learned?);
+            all.push(learned?);
         }
-        Ok(vocabularies)
+        Ok(all)
     }
 
-    fn learn_one(&self, at: usize, sample: &Sample, watch: Watch<'_>) -> Result<Vocabulary> {
+    fn learn_one(&self, at: usize, sample: &Sample, watch: Watch<'_>) -> Result<Learned> {
         let view = sample.view();
         if view.n_patches() == 0 {
             return Err(Error::Data {
@@ -303,7 +303,7 @@ impl Learner {
                 },
             )?;
             values.to_patches(&mut learned.vocabulary);
-            Ok(learned.vocabulary)
+            Ok(learned)
         })
     }
 

@@ -3,7 +3,8 @@
 //! Whatever is wrong with one row is a reason, in words, for that row alone; it never ends the batch. EXIF orientation is
 //! applied; the rest of the way from values to pixels is [`pixels`](super::pixels)'.
 
-use arrow::array::{ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::buffer::NullBuffer;
 use arrow::record_batch::RecordBatch;
 use image::DynamicImage;
 
@@ -38,8 +39,8 @@ pub struct ImageRows<'a> {
 
 #[derive(Debug)]
 enum Rows<'a> {
-    /// Encoded images.
-    Encoded(BinaryRows<'a>),
+    /// Encoded images; and which structs are null, whatever is in them.
+    Encoded(BinaryRows<'a>, Option<&'a NullBuffer>),
     /// Raw bytes.
     Bytes(BinaryRows<'a>, Option<Shape>),
     /// Lists of numbers.
@@ -61,12 +62,13 @@ impl<'a> ImageRows<'a> {
         let rows = match &column.layout {
             Layout::EncodedField { field } => first(batch, column)
                 .and_then(|array| array.as_struct_opt())
-                .and_then(|array| array.column_by_name(field))
-                .and_then(|array| BinaryRows::new(array.as_ref()))
-                .map(Rows::Encoded),
+                .and_then(|array| Some((array.column_by_name(field)?, array.nulls())))
+                .and_then(|(array, nulls)| {
+                    Some(Rows::Encoded(BinaryRows::new(array.as_ref())?, nulls))
+                }),
             Layout::Encoded => first(batch, column)
                 .and_then(|array| BinaryRows::new(array.as_ref()))
-                .map(Rows::Encoded),
+                .map(|rows| Rows::Encoded(rows, None)),
             Layout::Raw { shape } => first(batch, column).and_then(|array| {
                 BinaryRows::new(array.as_ref())
                     .map(|rows| Rows::Bytes(rows, *shape))
@@ -91,15 +93,17 @@ impl<'a> ImageRows<'a> {
 
     /// The encoded images of binary values.
     pub fn encoded(rows: BinaryRows<'a>, reading: Reading) -> ImageRows<'a> {
-        let rows = Rows::Encoded(rows);
+        let rows = Rows::Encoded(rows, None);
         ImageRows { rows, reading }
     }
 
     /// What the image of a row will take; nothing for a row that has none, or one that is refused.
     pub fn size(&self, row: usize) -> ImageSize {
         match &self.rows {
-            Rows::Encoded(rows) | Rows::Bytes(rows, _) if rows.is_null(row) => ImageSize::default(),
-            Rows::Encoded(rows) => {
+            Rows::Encoded(rows, _) | Rows::Bytes(rows, _) if rows.is_null(row) => {
+                ImageSize::default()
+            }
+            Rows::Encoded(rows, _) => {
                 no_panic(|| encoded::size(rows.value(row), &self.reading)).unwrap_or_default()
             }
             Rows::Bytes(rows, shape) => self.raw_size(*shape, rows.value(row).len(), 1),
@@ -115,8 +119,8 @@ impl<'a> ImageRows<'a> {
     /// The image of a row, or why there is none.
     pub fn get(&self, row: usize) -> Result<Image, Reason> {
         match &self.rows {
-            Rows::Encoded(rows) => {
-                if rows.is_null(row) {
+            Rows::Encoded(rows, structs) => {
+                if rows.is_null(row) || structs.is_some_and(|structs| structs.is_null(row)) {
                     return Err("the image is null".to_owned());
                 }
                 self.reading.decode(rows.value(row))
