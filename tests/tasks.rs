@@ -438,9 +438,7 @@ fn a_task_that_outlives_the_merge_leaves_nothing_behind() {
     plan(&scene, &SLOW, &[]);
     run_tasks(&scene, &SLOW, "sample", &["0-1"]).ok();
     merge(&scene, &SLOW, "sample").ok();
-    let mut zombie = spawn(&scene, &SLOW, &["--kind", "featurize", "0"]);
-    wait_for_temporary_file(&scene);
-    signal(&zombie, "-STOP");
+    let mut zombie = stopped_in_the_middle(&scene);
     run_tasks(&scene, &SLOW, "featurize", &["0-1"]).ok();
     merge(&scene, &SLOW, "featurize").ok();
     let whole = scene.files("out");
@@ -453,20 +451,33 @@ fn a_task_that_outlives_the_merge_leaves_nothing_behind() {
         .ok();
 }
 
-/// Waits until a task writes its features file.
-fn wait_for_temporary_file(scene: &Scene) {
-    let start = Instant::now();
-    let is_there = || {
+/// A task that is stopped while it writes its features file.
+fn stopped_in_the_middle(scene: &Scene) -> Child {
+    let is_writing = || {
         let entries = walkdir::WalkDir::new(scene.path("out/.bovw-tasks")).into_iter();
         let mut names = entries
             .flatten()
             .map(|entry| entry.path().display().to_string());
         names.any(|name| name.contains("/featurize/.bovw-tmp-"))
     };
-    while !is_there() {
-        assert!(start.elapsed() < Duration::from_secs(60), "no task began");
-        sleep(Duration::from_millis(1));
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(60) {
+        let mut child = spawn(scene, &SLOW, &["--kind", "featurize", "0"]);
+        while child.try_wait().unwrap().is_none() {
+            if is_writing() {
+                signal(&child, "-STOP");
+                if is_writing() {
+                    return child;
+                }
+                child.kill().unwrap();
+            }
+        }
+        // It was done before it was seen.
+        for path in made(scene, "featurize", "") {
+            fs::remove_file(path).unwrap();
+        }
     }
+    panic!("no task was stopped while it was at work");
 }
 
 fn signal(child: &Child, signal: &str) {
@@ -654,7 +665,9 @@ fn what_a_task_made_and_was_damaged_is_missing_until_the_task_is_run_again() {
     plan(&scene, &sets, &[]);
     for kind in ["sample", "documents", "featurize"] {
         run_tasks(&scene, &sets, kind, &["0-2"]).ok();
-        for path in made(&scene, kind, "1.") {
+        let files = made(&scene, kind, "1.");
+        assert!(!files.is_empty());
+        for path in files {
             for (how, damage) in damages {
                 let whole = fs::read(&path).unwrap();
                 fs::write(&path, damage(whole)).unwrap();
@@ -674,14 +687,12 @@ fn what_a_task_made_and_was_damaged_is_missing_until_the_task_is_run_again() {
 fn made(scene: &Scene, kind: &str, start: &str) -> Vec<PathBuf> {
     let files = walkdir::WalkDir::new(scene.path("out/.bovw-tasks")).into_iter();
     let files = files.flatten().map(|entry| entry.into_path());
-    let files: Vec<PathBuf> = files
+    files
         .filter(|path| {
             let name = path.file_name().unwrap().to_str().unwrap();
             path.is_file() && path.parent().unwrap().ends_with(kind) && name.starts_with(start)
         })
-        .collect();
-    assert!(!files.is_empty());
-    files
+        .collect()
 }
 
 #[test]
