@@ -355,6 +355,13 @@ pub(crate) struct TaskRange {
     pub(crate) last: usize,
 }
 
+impl TaskRange {
+    /// Whether a task is one of them.
+    pub(crate) fn contains(self, task: usize) -> bool {
+        (self.first..=self.last).contains(&task)
+    }
+}
+
 impl FromStr for TaskRange {
     type Err = String;
 

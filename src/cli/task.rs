@@ -2,7 +2,7 @@
 
 use bovw::job::Job;
 use bovw::passes::progress::{Event, Progress, Watch};
-use bovw::passes::task::{self, Merged, PlanOptions, Planned, Ran};
+use bovw::passes::task::{self, Merged, PlanOptions, Planned, Ran, Runner};
 use bovw::{Error, Result};
 use serde_json::json;
 
@@ -136,8 +136,14 @@ fn run_tasks(args: &TaskRunArgs, global: &GlobalArgs) -> Result<()> {
         format!("{command} --kind {} {}", args.kind.name(), tasks.join(" "))
     };
     let each = |job: &Job, watch: Watch<'_>| {
+        let wanted = |task: usize| args.tasks.iter().any(|range| range.contains(task));
+        let runner = Runner::open(job, kind, wanted)?;
+        // Before anything is done, rather than in the middle.
+        for range in &args.tasks {
+            runner.check(range.last)?;
+        }
         for number in args.tasks.iter().flat_map(|range| range.first..=range.last) {
-            tell_ran(&task::run(job, kind, number, watch)?, global)?;
+            tell_ran(&runner.run(number, watch)?, global)?;
         }
         Ok(())
     };

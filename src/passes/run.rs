@@ -57,10 +57,22 @@ pub fn run(job: &Job, fresh: bool, watch: Watch<'_>) -> Result<Outcome> {
     watch.progress.enter(Phase::Opening);
     let plan = Plan::new(job)?;
     let (dir, found) = RunDir::open(&plan, fresh)?;
+    go_on(job, &plan, &dir, found, start, watch)
+}
+
+/// Goes on from what was found in a run's directory, to the run's end; it began at `start`.
+pub(super) fn go_on(
+    job: &Job,
+    plan: &Plan,
+    dir: &RunDir,
+    found: Found,
+    start: Instant,
+    watch: Watch<'_>,
+) -> Result<Outcome> {
     let mut state = match found {
         Found::Done(manifest) => {
             let is_drawn = dir.path().join(REPORT_FILE).is_file();
-            let report = (!is_drawn).then(|| draw(&dir));
+            let report = (!is_drawn).then(|| draw(dir));
             check_bad(job, &manifest)?;
             return Ok(Outcome {
                 manifest: *manifest,
@@ -79,17 +91,17 @@ pub fn run(job: &Job, fresh: bool, watch: Watch<'_>) -> Result<Outcome> {
     let every = Duration::from_secs(job.run.checkpoint_seconds);
     let keeper = Keeper::new(dir.path(), &state.identity, every);
     let (passed, timeline) = timeline::record(watch.progress, || {
-        let result = passes(&plan, &dir, &mut state, &keeper, watch);
+        let result = passes(plan, dir, &mut state, &keeper, watch);
         watch.progress.enter(Phase::Done);
         result
     });
     let passed = passed?;
 
     let mut kept: Vec<ManifestOutput> = std::mem::take(&mut *state.patches);
-    kept.push(keep_images(&plan, dir.path())?);
+    kept.push(keep_images(plan, dir.path())?);
     kept.push(write_timeline(dir.path(), &timeline)?);
     let timings = json!({
-        "job_dir": job_dir(&plan),
+        "job_dir": job_dir(plan),
         "seconds": start.elapsed().as_secs_f64(),
         "learn_seconds": passed.learn_seconds,
         "documents_seconds": passed.documents_seconds,
@@ -102,9 +114,9 @@ pub fn run(job: &Job, fresh: bool, watch: Watch<'_>) -> Result<Outcome> {
         "memory": plan.memory,
         "process": watch.progress.memory(),
     });
-    let manifest = manifest(&plan, &passed.vocabularies, state, kept, timings);
+    let manifest = manifest(plan, &passed.vocabularies, state, kept, timings);
     dir.finish(&manifest)?;
-    let report = draw(&dir);
+    let report = draw(dir);
     check_bad(job, &manifest)?;
     Ok(Outcome {
         manifest,

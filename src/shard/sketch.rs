@@ -41,6 +41,9 @@ pub const FORMAT: u32 = 1;
 /// Bytes of the records in a batch, about: one record may have more.
 const BATCH_BYTES: usize = 1 << 18;
 
+/// Bytes of a record beside its patches, about.
+const ROW_BYTES: usize = 48;
+
 /// Bytes that are read at once.
 const READ_BYTES: usize = 1 << 16;
 
@@ -223,7 +226,8 @@ impl PendingRows {
     }
 
     fn size_bytes(&self) -> usize {
-        self.pixels.len()
+        self.images.len() * ROW_BYTES
+            + self.pixels.len()
             + size_of_val(self.offsets.as_slice())
             + size_of_val(self.hashes.as_slice())
     }
@@ -319,7 +323,7 @@ impl<R: Read> SketchReader<R> {
             decoder: StreamDecoder::new(),
             patch: of.preparation.patch,
             is_limited: of.is_limited,
-            max_bytes: max_bytes.saturating_add(MESSAGE_BYTES),
+            max_bytes: max_bytes.saturating_add(BATCH_BYTES as u64 + MESSAGE_BYTES),
             ahead: Buffer::from_vec(Vec::<u8>::new()),
             last_image: None,
         };

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::super::checkpoint::Keeper;
 use super::super::featurize::provenance;
@@ -61,6 +61,7 @@ pub enum Merged {
 /// # Errors
 /// Tasks that are not done; and as planning, and as a run.
 pub fn merge(job: &Job, kind: Kind, watch: Watch<'_>) -> Result<Merged> {
+    let start = Instant::now();
     watch.progress.enter(Phase::Opening);
     check_kind(job, kind)?;
     let tasks = match TaskPlan::read(&job.output.dir, |_| true) {
@@ -70,19 +71,23 @@ pub fn merge(job: &Job, kind: Kind, watch: Watch<'_>) -> Result<Merged> {
     };
     let plan = Plan::new(job)?;
     let (dir, found) = RunDir::open(&plan, false)?;
-    let files = vocabulary_files(&plan.job.patches());
-    let mut state = match (found, kind) {
-        (Found::State(state), _) => *state,
-        (Found::Done(_), Kind::Featurize) => {
-            drop(dir);
-            return Ok(Merged::Run(Box::new(run::run(job, false, watch)?)));
-        }
-        (Found::Done(_), Kind::Sample | Kind::Documents) => {
-            return Ok(Merged::Words {
-                kind,
-                files,
-                was_done: true,
-            });
+    let words = |was_done| Merged::Words {
+        kind,
+        files: vocabulary_files(&plan.job.patches()),
+        was_done,
+    };
+    let end = |found| {
+        let outcome = run::go_on(job, &plan, &dir, found, start, watch)?;
+        Ok(Merged::Run(Box::new(outcome)))
+    };
+    let mut state = match found {
+        Found::State(state) if state.features.len() < plan.input.shards.len() => state,
+        // Where all vectors are there, words are too; the plan may be gone already.
+        found => {
+            return match kind {
+                Kind::Featurize => end(found),
+                Kind::Sample | Kind::Documents => Ok(words(true)),
+            };
         }
     };
     let tasks = tasks?;
@@ -99,17 +104,11 @@ pub fn merge(job: &Job, kind: Kind, watch: Watch<'_>) -> Result<Merged> {
         Kind::Documents => merger.documents(&mut state)?,
         Kind::Featurize => {
             merger.featurize(&mut state)?;
-            // What is left to do is a run's, which locks the directory itself.
-            drop(dir);
-            return Ok(Merged::Run(Box::new(run::run(job, false, watch)?)));
+            return end(Found::State(state));
         }
     };
     watch.progress.enter(Phase::Done);
-    Ok(Merged::Words {
-        kind,
-        files,
-        was_done,
-    })
+    Ok(words(was_done))
 }
 
 /// The plan is of these very inputs, all of them, in order.

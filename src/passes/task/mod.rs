@@ -10,7 +10,7 @@
 //! merge      one process         names them, then ends as a run does     -> features/*.parquet, manifest.json
 //! ```
 //!
-//! [`plan()`], [`run()`] and [`merge()`] are all there is; whoever drives them needs nothing but a folder that all machines see.
+//! [`plan()`], [`run()`] (or a [`Runner`], for several tasks) and [`merge()`] are all there is; whoever drives them needs nothing but a folder that all machines see.
 //! Merging fills a run's directory just as a run does, so `run` at any moment does whatever is missing, to the same bytes.
 //! A task reads its own file and the first of the job, writes only into `.bovw-tasks`, takes no lock, and never makes a
 //! folder that is gone: one that a scheduler has given up on can be in nobody's way.
@@ -21,7 +21,7 @@ mod run;
 
 pub use merge::{Merged, merge};
 pub use plan::{PlanOptions, Planned, plan};
-pub use run::{Ran, run};
+pub use run::{Ran, Runner, run};
 
 pub use crate::shard::tasks::{Kind, Receipt, Task};
 

@@ -15,7 +15,6 @@ use super::super::run_dir::{Found, RunDir};
 use super::{Kind, Task, kinds};
 use crate::error::{Error, Result};
 use crate::job::{Job, VocabularySource};
-use crate::shard::input::ShardInfo;
 use crate::shard::manifest::{State, vocabulary_files};
 use crate::shard::tasks::{PlanHeader, TaskPlan};
 use crate::shard::vocabulary;
@@ -117,7 +116,7 @@ fn tasks(plan: &Plan, state: &State, max_row_groups: Option<NonZeroUsize>) -> Re
                 help: Some("rename it, or run the job with `bovw run`".to_owned()),
             });
         }
-        for row_groups in cut(info, max_row_groups) {
+        for row_groups in cut(&info.row_group_rows, max_row_groups) {
             tasks.push(Task {
                 task: tasks.len(),
                 shard,
@@ -133,9 +132,8 @@ fn tasks(plan: &Plan, state: &State, max_row_groups: Option<NonZeroUsize>) -> Re
     Ok(tasks)
 }
 
-/// The row groups of a shard in pieces of at most so many that have rows; every piece has some.
-fn cut(info: &ShardInfo, max_row_groups: Option<NonZeroUsize>) -> Vec<Range<usize>> {
-    let rows = &info.row_group_rows;
+/// The row groups of a shard, which have so many rows, in pieces of at most so many that have any; every piece has some.
+fn cut(rows: &[u64], max_row_groups: Option<NonZeroUsize>) -> Vec<Range<usize>> {
     let max = max_row_groups.map_or(usize::MAX, NonZeroUsize::get);
     let mut pieces = Vec::new();
     let (mut start, mut n) = (0, 0);
@@ -148,4 +146,22 @@ fn cut(info: &ShardInfo, max_row_groups: Option<NonZeroUsize>) -> Vec<Range<usiz
     }
     pieces.push(start..rows.len());
     pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_piece_has_rows_and_no_more_row_groups_with_rows_than_asked_for() {
+        let pieces = |rows: &[u64], max| -> Vec<(usize, usize)> {
+            let pieces = cut(rows, NonZeroUsize::new(max)).into_iter();
+            pieces.map(|piece| (piece.start, piece.end)).collect()
+        };
+        assert_eq!(pieces(&[5, 5, 5, 2], 0), [(0, 4)]);
+        assert_eq!(pieces(&[5, 5, 5, 2], 1), [(0, 1), (1, 2), (2, 3), (3, 4)]);
+        assert_eq!(pieces(&[5, 5, 5, 2], 3), [(0, 3), (3, 4)]);
+        assert_eq!(pieces(&[5, 5, 5, 2], 9), [(0, 4)]);
+        assert_eq!(pieces(&[0, 5, 0, 0, 5, 0], 1), [(0, 4), (4, 6)]);
+    }
 }

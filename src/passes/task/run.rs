@@ -37,50 +37,99 @@ pub struct Ran {
 }
 
 /// Does a task of a job that is planned. One that is done already is not done again; one that is done twice at the same
-/// time makes the same bytes twice.
+/// time makes the same bytes twice. Whoever does several does well to open a [`Runner`].
 ///
 /// # Errors
-/// There is no plan, or one of another job or version; the job has no such task; an input has changed since; words that
-/// are not merged yet; and whatever ends a run.
+/// Those of [`Runner::open`] and [`Runner::run`].
 pub fn run(job: &Job, kind: Kind, number: usize, watch: Watch<'_>) -> Result<Ran> {
     watch.progress.enter(Phase::Opening);
-    check_kind(job, kind)?;
-    let tasks = TaskPlan::read(&job.output.dir, |task| task == 0 || task == number)?;
-    let job = &planned_job(job, &tasks.header)?;
-    let Some(task) = tasks.tasks.iter().find(|task| task.task == number) else {
-        return Err(no_task(number, &tasks.header));
-    };
-    let words = Words::read(job, kind)?;
-    if let Some(receipt) = tasks.receipt(task, kind, &words.key)? {
+    Runner::open(job, kind, |task| task == number)?.run(number, watch)
+}
+
+/// Some tasks of one kind, to be done one after the other: plan and words are read once.
+#[derive(Debug)]
+pub struct Runner {
+    job: Job,
+    kind: Kind,
+    tasks: TaskPlan,
+    words: Words,
+}
+
+impl Runner {
+    /// Opens the plan of a job for those of its tasks that are `wanted`, by their numbers.
+    ///
+    /// # Errors
+    /// There is no plan, or one of another job or version; the job has no such kind; words that are not merged yet.
+    pub fn open(job: &Job, kind: Kind, wanted: impl Fn(usize) -> bool) -> Result<Runner> {
+        check_kind(job, kind)?;
+        let tasks = TaskPlan::read(&job.output.dir, |task| task == 0 || wanted(task))?;
+        let job = planned_job(job, &tasks.header)?;
+        let words = Words::read(&job, kind)?;
+        Ok(Runner {
+            job,
+            kind,
+            tasks,
+            words,
+        })
+    }
+
+    /// Whether there is such a task.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn check(&self, number: usize) -> Result<()> {
+        self.task(number).map(|_| ())
+    }
+
+    /// Does a task that was wanted, unless it is done.
+    ///
+    /// # Errors
+    /// The plan has no such task; an input has changed since; and whatever ends a run.
+    pub fn run(&self, number: usize, watch: Watch<'_>) -> Result<Ran> {
+        let task = self.task(number)?;
+        let receipt = self.tasks.receipt(task, self.kind, &self.words.key)?;
+        let was_done = receipt.is_some();
+        let receipt = match receipt {
+            Some(receipt) => receipt,
+            None => self.tasks.note(task, self.make(task, watch)?)?,
+        };
         watch.progress.enter(Phase::Done);
-        return Ok(Ran {
+        Ok(Ran {
             task: task.clone(),
             receipt,
-            was_done: true,
-        });
+            was_done,
+        })
     }
-    let input = open(job, &tasks.tasks[0], task)?;
-    let first_image = tasks.header.first_image;
-    let plan = Plan::of_task(job, input, first_image, &words.vocabularies, work(kind))?;
-    let run = Run {
-        plan: &plan,
-        tasks: &tasks,
-        task,
-        words,
-        watch,
-    };
-    let made = match kind {
-        Kind::Sample => run.sample()?,
-        Kind::Documents => run.documents()?,
-        Kind::Featurize => run.featurize()?,
-    };
-    let receipt = tasks.note(task, made)?;
-    watch.progress.enter(Phase::Done);
-    Ok(Ran {
-        task: task.clone(),
-        receipt,
-        was_done: false,
-    })
+
+    fn task(&self, number: usize) -> Result<&Task> {
+        let tasks = &self.tasks.tasks;
+        let at = tasks.binary_search_by_key(&number, |task| task.task);
+        at.map(|at| &tasks[at]).map_err(|_| {
+            let last = self.tasks.header.tasks.saturating_sub(1);
+            Error::Usage {
+                message: format!("there is no task {number}; the plan has tasks 0 to {last}"),
+            }
+        })
+    }
+
+    fn make(&self, task: &Task, watch: Watch<'_>) -> Result<Made> {
+        let input = open(&self.job, &self.tasks.tasks[0], task)?;
+        let first_image = self.tasks.header.first_image;
+        let words = &self.words.vocabularies;
+        let plan = Plan::of_task(&self.job, input, first_image, words, work(self.kind))?;
+        let run = Run {
+            plan: &plan,
+            tasks: &self.tasks,
+            task,
+            words: &self.words,
+            watch,
+        };
+        match self.kind {
+            Kind::Sample => run.sample(),
+            Kind::Documents => run.documents(),
+            Kind::Featurize => run.featurize(),
+        }
+    }
 }
 
 fn work(kind: Kind) -> Work {
@@ -88,13 +137,6 @@ fn work(kind: Kind) -> Work {
         Kind::Sample => Work::Sample,
         Kind::Documents => Work::Documents,
         Kind::Featurize => Work::Featurize,
-    }
-}
-
-fn no_task(number: usize, header: &PlanHeader) -> Error {
-    let last = header.tasks.saturating_sub(1);
-    Error::Usage {
-        message: format!("there is no task {number}; the plan has tasks 0 to {last}"),
     }
 }
 
@@ -152,6 +194,7 @@ fn changed(path: &Path) -> Error {
 }
 
 /// The words that a kind works with, and what tells them from others.
+#[derive(Debug)]
 pub(super) struct Words {
     pub(super) vocabularies: Vec<Vocabulary>,
     files: Vec<WholeFile>,
@@ -248,7 +291,7 @@ struct Run<'a> {
     plan: &'a Plan,
     tasks: &'a TaskPlan,
     task: &'a Task,
-    words: Words,
+    words: &'a Words,
     watch: Watch<'a>,
 }
 
@@ -303,16 +346,16 @@ impl Run<'_> {
         })
     }
 
-    fn documents(self) -> Result<Made> {
+    fn documents(&self) -> Result<Made> {
         let words = &self.words.vocabularies;
         let counts = documents::count(self.plan, words, self.stretch(), self.watch)?;
         Ok(Made::Documents {
-            words: self.words.key,
+            words: self.words.key.clone(),
             counts,
         })
     }
 
-    fn featurize(self) -> Result<Made> {
+    fn featurize(&self) -> Result<Made> {
         let files = |_| SinkFiles {
             features: self.task.file(Kind::Featurize, ".parquet"),
             bad_list: self.task.file(Kind::Featurize, ".jsonl"),
@@ -334,7 +377,7 @@ impl Run<'_> {
             unreachable!("a task has rows, and their file was finished");
         };
         Ok(Made::Featurize {
-            words: self.words.key,
+            words: self.words.key.clone(),
             file,
         })
     }
