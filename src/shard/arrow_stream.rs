@@ -23,6 +23,7 @@ const MESSAGE_BYTES: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct ArrowStream<R: Read> {
     name: Place,
+    kind: &'static str,
     reader: R,
     decoder: StreamDecoder,
     max_bytes: u64,
@@ -31,13 +32,19 @@ pub struct ArrowStream<R: Read> {
 }
 
 impl<R: Read> ArrowStream<R> {
-    /// Opens a stream, which errors call `name`. A batch of more than `max_bytes` is refused.
+    /// Opens a stream, which errors call `name` and expect to be a `kind`. A batch of more than `max_bytes` is refused.
     ///
     /// # Errors
     /// It is no Arrow stream.
-    pub fn new(reader: R, name: &Path, max_bytes: u64) -> Result<ArrowStream<R>> {
+    pub fn new(
+        reader: R,
+        name: &Path,
+        kind: &'static str,
+        max_bytes: u64,
+    ) -> Result<ArrowStream<R>> {
         let mut stream = ArrowStream {
             name: name.into(),
+            kind,
             reader,
             decoder: StreamDecoder::new(),
             max_bytes: max_bytes.saturating_add(MESSAGE_BYTES),
@@ -110,14 +117,12 @@ impl<R: Read> ArrowStream<R> {
         }
     }
 
-    fn damaged(&self, what: &str) -> Error {
-        Error::File {
-            place: self.name.clone(),
-            message: format!("is damaged, or no Arrow stream: {what}"),
-            help: Some(
-                "give Arrow's IPC streaming format, as pyarrow.ipc.new_stream writes it".to_owned(),
-            ),
-        }
+    /// The error of one that cannot be read, and why.
+    pub(super) fn damaged(&self, what: &str) -> Error {
+        Error::file(
+            self.name.clone(),
+            format!("is damaged, or no {}: {what}", self.kind),
+        )
     }
 
     fn too_large(&self) -> Error {
@@ -127,7 +132,7 @@ impl<R: Read> ArrowStream<R> {
                 "a batch of it has more than the {} that there is room for",
                 ByteSize(self.max_bytes)
             ),
-            help: Some("write smaller batches, or raise run.memory".to_owned()),
+            help: Some("raise run.memory, or write smaller batches".to_owned()),
         }
     }
 }

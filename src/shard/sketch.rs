@@ -18,13 +18,11 @@ use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Field, Float64Type, Schema, SchemaRef, UInt32Type, UInt64Type,
 };
 use arrow::error::ArrowError;
-use arrow::ipc::reader::StreamDecoder;
 use arrow::ipc::writer::StreamWriter;
 use arrow::record_batch::RecordBatch;
-use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
-use super::read::no_panic;
+use super::arrow_stream::ArrowStream;
 use crate::error::{Error, Place, Result};
 use crate::kernel::grid::PatchShape;
 use crate::kernel::image::{Pixels, PixelsRef};
@@ -43,12 +41,6 @@ const BATCH_BYTES: usize = 1 << 18;
 
 /// Bytes of a record beside its patches, about.
 const ROW_BYTES: usize = 48;
-
-/// Bytes that are read at once.
-const READ_BYTES: usize = 1 << 16;
-
-/// Bytes of a batch that are no record's: headers, padding, offsets.
-const MESSAGE_BYTES: u64 = 1 << 16;
 
 /// What a sketch is of.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -295,13 +287,9 @@ impl SketchRecord {
 #[derive(Debug)]
 pub struct SketchReader<R: Read> {
     name: Place,
-    reader: R,
-    decoder: StreamDecoder,
+    stream: ArrowStream<R>,
     patch: PatchShape,
     is_limited: bool,
-    max_bytes: u64,
-    // Read and not decoded yet.
-    ahead: Buffer,
     last_image: Option<u64>,
 }
 
@@ -317,38 +305,20 @@ impl<R: Read> SketchReader<R> {
         of: &SketchOf<'_>,
         max_bytes: u64,
     ) -> Result<SketchReader<R>> {
-        let mut sketch = SketchReader {
+        let sketch = SketchReader {
             name: name.into(),
-            reader,
-            decoder: StreamDecoder::new(),
+            stream: ArrowStream::new(reader, name, "sketch of bovw", max_bytes)?,
             patch: of.preparation.patch,
             is_limited: of.is_limited,
-            max_bytes: max_bytes.saturating_add(BATCH_BYTES as u64 + MESSAGE_BYTES),
-            ahead: Buffer::from_vec(Vec::<u8>::new()),
             last_image: None,
         };
-        // A byte at a time, so that the schema is looked at before anything that claims to be of it.
-        let mut n_bytes = 0;
-        while sketch.decoder.schema().is_none() {
-            if sketch.ahead.is_empty() && !sketch.read_ahead()? {
-                return Err(sketch.damaged("it ends before it begins"));
-            }
-            let mut byte = sketch.ahead.slice_with_length(0, 1);
-            sketch.ahead.advance(1);
-            let decoded = no_panic(|| sketch.decoder.decode(&mut byte));
-            decoded.map_err(|error| sketch.damaged(&error))?;
-            n_bytes += 1;
-            if n_bytes > MESSAGE_BYTES {
-                return Err(sketch.damaged("it begins with no schema of ours"));
-            }
-        }
         sketch.check_schema(of)?;
         Ok(sketch)
     }
 
     /// The next records; `None` at the end of a sketch that is whole.
     pub fn next_batch(&mut self) -> Result<Option<Vec<SketchRecord>>> {
-        let Some(batch) = self.next_rows()? else {
+        let Some(batch) = self.stream.next_batch()? else {
             return Ok(None);
         };
         let records = (0..batch.num_rows()).map(|row| self.checked(&batch, row));
@@ -363,50 +333,8 @@ impl<R: Read> SketchReader<R> {
         Ok(Some(records))
     }
 
-    fn next_rows(&mut self) -> Result<Option<RecordBatch>> {
-        let mut n_bytes = 0;
-        loop {
-            if self.ahead.is_empty() && !self.read_ahead()? {
-                return self.end().map(|()| None);
-            }
-            let before = self.ahead.len();
-            let (decoder, ahead) = (&mut self.decoder, &mut self.ahead);
-            let decoded = no_panic(|| decoder.decode(ahead));
-            n_bytes += (before - self.ahead.len()) as u64;
-            if let Some(batch) = decoded.map_err(|error| self.damaged(&error))? {
-                return Ok(Some(batch));
-            }
-            if n_bytes > self.max_bytes {
-                return Err(self.too_large());
-            }
-        }
-    }
-
-    /// Reads some bytes; whether there were any.
-    fn read_ahead(&mut self) -> Result<bool> {
-        let mut bytes = Vec::with_capacity(READ_BYTES);
-        let mut reader = (&mut self.reader).take(READ_BYTES as u64);
-        let n = reader
-            .read_to_end(&mut bytes)
-            .map_err(|source| Error::io(&self.name.file, "read", source))?;
-        self.ahead = Buffer::from_vec(bytes);
-        Ok(n > 0)
-    }
-
-    /// A sketch says where it ends: one that was cut off between two batches looks whole otherwise.
-    fn end(&mut self) -> Result<()> {
-        // Only past its end no byte more is taken.
-        let mut more = Buffer::from_vec(vec![0u8]);
-        match self.decoder.decode(&mut more) {
-            Ok(_) => Err(self.damaged("it was cut off")),
-            Err(_) => Ok(()),
-        }
-    }
-
     fn check_schema(&self, of: &SketchOf<'_>) -> Result<()> {
-        let Some(found) = self.decoder.schema() else {
-            return Err(self.damaged("it ends before it begins"));
-        };
+        let found = self.stream.schema();
         let header = found.metadata().get(KEY);
         let Some(header) = header.and_then(|text| serde_json::from_str::<Header>(text).ok()) else {
             return Err(Error::file(
@@ -497,21 +425,7 @@ impl<R: Read> SketchReader<R> {
     }
 
     fn damaged(&self, what: &str) -> Error {
-        Error::file(
-            self.name.clone(),
-            format!("is damaged, or no sketch of bovw: {what}"),
-        )
-    }
-
-    fn too_large(&self) -> Error {
-        Error::File {
-            place: self.name.clone(),
-            message: format!(
-                "a batch of it has more than the {} that there is room for",
-                ByteSize(self.max_bytes)
-            ),
-            help: Some("raise run.memory".to_owned()),
-        }
+        self.stream.damaged(what)
     }
 }
 
