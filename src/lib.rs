@@ -11,7 +11,8 @@
 //! A *patch* is a window of an image; a *word* is one of the `k` centroids that patches are clustered into; together
 //! the words are the *vocabulary*; an image's *features* count how often each word is the nearest of one of its patches.
 //! A *cluster* is one of the groups that k-means makes of whole images, or of their features.
-//! A *shard* is one Parquet file, read *row group* by row group in numbered *batches*.
+//! A *shard* is one Parquet file, read *row group* by row group in numbered *batches*. A *task* is a shard, or some row
+//! groups of it, that may be worked on anywhere; see [`passes::task`].
 //!
 //! Modules depend downwards only; a test says so:
 //!

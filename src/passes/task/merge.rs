@@ -28,7 +28,7 @@ use crate::shard::features::FeaturesWriter;
 use crate::shard::manifest::{
     FeaturesFile, MANIFEST_FILE, MAX_REPEATED_BAD, ManifestOutput, State, Tally, vocabulary_files,
 };
-use crate::shard::sketch::SketchReader;
+use crate::shard::sketch::{SketchReader, SketchRecord};
 use crate::shard::spill::Sample;
 use crate::shard::tasks::{self, Made, Receipt, TaskPlan};
 use crate::shard::whole;
@@ -193,7 +193,7 @@ impl Merger<'_> {
         at: usize,
         task: &Task,
         sketch: &ManifestOutput,
-        mut each: impl FnMut(&crate::shard::sketch::SketchRecord) -> Result<()>,
+        mut each: impl FnMut(&SketchRecord) -> Result<()>,
     ) -> Result<()> {
         let path = self.tasks.dir().join(&sketch.path);
         let file = File::open(&path).map_err(|source| Error::io(&path, "open", source))?;
