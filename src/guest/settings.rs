@@ -133,7 +133,8 @@ mod tests {
             ("vocabulary.kk=3", "kk"),
             ("patches.size=\"x\"", "size"),
         ] {
-            let error = job_to_learn(&[set.to_owned()], &Overrides::default());
+            let sets = ["patches.size=[6,6]", "vocabulary.k=9", set].map(str::to_owned);
+            let error = job_to_learn(&sets, &Overrides::default());
             let message = error.expect_err("refused").to_string();
             assert!(message.contains(told), "{message}");
         }
