@@ -301,6 +301,34 @@ def run_files() -> Iterator[tuple[str, str, bytes]]:
                 yield "report", Path(name).name, file
 
 
+def streams() -> Iterator[tuple[str, str, bytes]]:
+    """Streams of record batches, and sketches of them, for the targets `stream` and `sketch`."""
+    pixels = [picture(i) for i in range(6)]
+    png = [encoded(Image.fromarray(image), "PNG") for image in pixels]
+    square = [picture(i, 4, 4).ravel() for i in range(6)]
+    structs = pa.array([{"bytes": data, "path": None} for data in png])
+    tables = {
+        "struct": pa.table({"image": structs, "label": range(6)}),
+        "binary": pa.table({"png": pa.array([*png[:5], None], pa.binary())}),
+        "view": pa.table({"png": pa.array(png, pa.binary_view())}),
+        "list": pa.table({"pixels": pa.array([image.tolist() for image in square], pa.list_(pa.uint8()))}),
+        "tensor": pa.table({"pixels": pa.FixedShapeTensorArray.from_numpy_ndarray(np.stack(square).reshape(6, 4, 4))}),
+        "empty": pa.table({"png": pa.array([], pa.binary())}),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        job = Path(folder) / "job.toml"
+        job.write_text(JOB)
+        for name, table in tables.items():
+            out = io.BytesIO()
+            with pa.ipc.new_stream(out, table.schema) as writer:
+                writer.write_table(table, max_chunksize=4)
+            yield "stream", f"{name}.arrows", out.getvalue()
+            for kind, sets in [("sketch", []), ("limited", ["--set", "sample.max_patches=20"])]:
+                command = [str(BOVW), "stream", str(job), "--kind", "sample", "--quiet", *sets]
+                sketch = subprocess.run(command, input=out.getvalue(), check=True, capture_output=True).stdout
+                yield "sketch", f"{name}-{kind}.arrows", sketch
+
+
 def state_of(manifest: dict[str, Any]) -> bytes:
     """The state that a run of this manifest had just before it was done."""
     outputs = {output["path"]: output for output in manifest["outputs"]}
@@ -347,7 +375,7 @@ def main() -> None:
     for target, files in [("job", jobs()), ("idx", idx_files()), ("csv", csv_files()), ("evaluate", scored_files())]:
         for name, data in files:
             write(target, name, data)
-    for target, name, data in run_files():
+    for target, name, data in [*run_files(), *streams()]:
         write(target, name, data)
     sizes = {folder.name: sum(f.stat().st_size for f in folder.iterdir()) for folder in sorted(CORPUS.iterdir())}
     print("\n".join(f"{name:12} {size:8} bytes" for name, size in sizes.items()))

@@ -80,5 +80,5 @@ mod every_input_is_read_or_refused_by_name {
             }
         };
     }
-    replays!(job shard image idx csv vocabulary manifest report tables evaluate);
+    replays!(job shard image idx csv vocabulary manifest report tables evaluate stream sketch);
 }

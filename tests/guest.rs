@@ -327,7 +327,11 @@ fn images_in_any_number_of_calls_give_the_words_of_a_run() {
             for some in rows.chunks(rows_at_once) {
                 add(&mut learner, some, Numbers::InOrder);
             }
-            assert_eq!(learned(&mut learner), [expected.clone()], "{sets:?}");
+            assert_eq!(
+                learned(&mut learner),
+                std::slice::from_ref(&expected),
+                "{sets:?}"
+            );
         }
     }
 }
@@ -354,7 +358,11 @@ fn sketches_give_the_words_of_a_run_in_any_order_and_when_they_come_twice() {
             .merge(&all.sketch().expect("a sketch"))
             .expect("merged");
         for mut learner in [all, again] {
-            assert_eq!(learned(&mut learner), [expected.clone()], "{sets:?}");
+            assert_eq!(
+                learned(&mut learner),
+                std::slice::from_ref(&expected),
+                "{sets:?}"
+            );
         }
     }
 }

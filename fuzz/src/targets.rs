@@ -7,11 +7,13 @@ use std::fs;
 use std::io::Write;
 use std::panic::PanicHookInfo;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
 use arrow::array::BinaryArray;
 use bovw::error::{Error, Result};
+use bovw::guest::{Featurizer, Learner, VectorLayout, Work, stream};
 use bovw::import::{self, Target};
 use bovw::job::{Color, Io, Job, JobFile, OnBadImage, VocabularySource, resolved};
 use bovw::kernel::grid::PatchShape;
@@ -36,7 +38,7 @@ use bovw::stages::source::Stretch;
 pub type Entry = fn(&Path, &[u8]);
 
 /// Every target's name and function.
-pub const TARGETS: [(&str, Entry); 10] = [
+pub const TARGETS: [(&str, Entry); 12] = [
     ("job", job),
     ("shard", shard),
     ("image", image),
@@ -47,6 +49,8 @@ pub const TARGETS: [(&str, Entry); 10] = [
     ("report", drawn),
     ("tables", tables),
     ("evaluate", evaluate_file),
+    ("stream", stream_of_images),
+    ("sketch", sketch),
 ];
 
 /// Gives one input to the target of a name. `dir` is a folder to work in; what is made once is kept there.
@@ -349,6 +353,61 @@ pub fn vocabulary_file(dir: &Path, bytes: &[u8]) {
     if let Err(error) = result {
         refused(&error, &path);
     }
+}
+
+/// Words of the good job.
+const GOOD_WORDS: &[u8] = include_bytes!("../corpus/vocabulary/words.parquet");
+
+/// A stream of record batches, featurized and sampled.
+pub fn stream_of_images(dir: &Path, bytes: &[u8]) {
+    let stop = AtomicBool::new(false);
+    let work = Work {
+        threads: 1,
+        stop: &stop,
+    };
+    let words = vocabulary::from_bytes(GOOD_WORDS.to_vec(), "words.parquet".as_ref());
+    let (words, _) = words.expect("good words");
+    let featurizer = Featurizer::of_job(job_in(dir), &[words]).expect("a good job");
+    let layout = VectorLayout::default();
+    let mut out = Vec::new();
+    let made = stream::featurize(&Arc::new(featurizer), layout, bytes, &mut out, work);
+    let mut learner = Learner::of_job(job_in(dir)).expect("a good job");
+    let sampled = stream::sample(&mut learner, None, bytes, work);
+    for error in [made.err(), sampled.err()].into_iter().flatten() {
+        let told = error.to_string();
+        let is_batch = told.contains("the record batch");
+        refused(
+            &error,
+            Path::new(if is_batch {
+                "the record batch"
+            } else {
+                "the stream of images"
+            }),
+        );
+    }
+}
+
+/// A sketch, merged, and the words that it gives.
+pub fn sketch(dir: &Path, bytes: &[u8]) {
+    let path = put(dir, "part.arrows", bytes);
+    let mut learner = Learner::of_job(job_in(dir)).expect("a good job");
+    if let Err(error) = learner.merge_sketches(&[bytes], &path) {
+        return refused(&error, &path);
+    }
+    let stop = AtomicBool::new(false);
+    let progress = Progress::default();
+    let learned = learner.learn(Watch {
+        interrupt: &stop,
+        progress: &progress,
+        on_event: &|_| (),
+    });
+    if let Err(error) = learned {
+        refused(&error, &path);
+    }
+    let again = learner.sketch().expect("a sketch");
+    let mut other = Learner::of_job(job_in(dir)).expect("a good job");
+    other.merge(&again).expect("what was merged can be merged");
+    assert_eq!(other.sketch().expect("a sketch"), again);
 }
 
 /// A run's directory whose state or manifest is the input: `s` and a state, or `m` and a manifest. Nothing outside the

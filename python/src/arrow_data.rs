@@ -156,8 +156,7 @@ impl Batch {
     }
 
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
-        let schema = FFI_ArrowSchema::try_from(self.rows.schema().as_ref()).map_err(wrong)?;
-        PyCapsule::new_with_value(py, schema, SCHEMA)
+        schema_capsule(py, &self.rows.schema())
     }
 
     #[pyo3(signature = (requested_schema=None))]
@@ -170,9 +169,8 @@ impl Batch {
         drop(requested_schema);
         let rows = StructArray::from(self.rows.clone());
         let (array, _) = to_ffi(&rows.to_data()).map_err(wrong)?;
-        let schema = FFI_ArrowSchema::try_from(self.rows.schema().as_ref()).map_err(wrong)?;
         Ok((
-            PyCapsule::new_with_value(py, schema, SCHEMA)?,
+            schema_capsule(py, &self.rows.schema())?,
             PyCapsule::new_with_value(py, array, ARRAY)?,
         ))
     }
@@ -222,8 +220,7 @@ impl Stream {
     }
 
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
-        let schema = FFI_ArrowSchema::try_from(self.schema.as_ref()).map_err(wrong)?;
-        PyCapsule::new_with_value(py, schema, SCHEMA)
+        schema_capsule(py, &self.schema)
     }
 
     #[pyo3(signature = (requested_schema=None))]
@@ -243,6 +240,11 @@ impl Stream {
         })?;
         export(py, batches)
     }
+}
+
+fn schema_capsule<'py>(py: Python<'py>, schema: &Schema) -> PyResult<Bound<'py, PyCapsule>> {
+    let schema = FFI_ArrowSchema::try_from(schema).map_err(wrong)?;
+    PyCapsule::new_with_value(py, schema, SCHEMA)
 }
 
 fn names(schema: &Schema) -> Vec<String> {

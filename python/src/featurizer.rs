@@ -148,7 +148,7 @@ impl Featurizer {
         let length = self.featurizer.n_values();
         let work = |stop: &AtomicBool| -> bovw::Result<(Vec<f32>, Vec<Row>)> {
             let threads = self.threads;
-            let mut out = vec![0.0; n * length];
+            let mut out = self.featurizer.room(n)?;
             let rows = self
                 .featurizer
                 .featurize(n, picture, &mut out, Work { threads, stop })?;

@@ -141,6 +141,12 @@ def test_settings_that_cannot_work_are_refused_with_the_library_s_message(digits
         bovw.Featurizer(words, no_such_setting=1)
 
 
+def test_vectors_that_no_memory_holds_are_an_exception(digits):
+    featurizer = bovw.Featurizer(digits.run.vocabulary, pooling=[[64, 64]] * 8)
+    with pytest.raises(bovw.DataError, match="there is no memory for 1000000 vectors"):
+        featurizer(np.zeros((1_000_000, 8, 8), np.uint8))
+
+
 def test_a_featurizer_is_the_same_after_pickling(digits):
     featurizer = bovw.Featurizer(digits.run.vocabulary, pooling=[2, 2], weighting=["hellinger", "l2"], threads=1)
     again = pickle.loads(pickle.dumps(featurizer))

@@ -16,3 +16,4 @@ pub(crate) mod style;
 pub(crate) mod synth;
 pub(crate) mod task;
 pub(crate) mod verify;
+pub(crate) mod watched;

@@ -1,13 +1,12 @@
 //! `bovw run`: runs a job, tells what happens, and sums up what was made.
 
+use bovw::Result;
 use bovw::job::Job;
-use bovw::passes::progress::{Event, Progress, Watch};
 use bovw::passes::run::{self, Outcome};
 use bovw::report::REPORT_FILE;
 use bovw::shard::manifest::{
     BAD_IMAGES_DIR, CLUSTERS_DIR, ClusterEntry, FEATURES_DIR, Manifest, vocabulary_files,
 };
-use bovw::{Error, Result};
 use serde_json::json;
 
 use super::args::{GlobalArgs, RunArgs};
@@ -15,41 +14,17 @@ use super::command_line::{again, quoted};
 use super::output::{
     bytes, columns, count, note, path_text, print, print_json, seconds, shown, table,
 };
-use super::process::{self, INTERRUPTED};
-use super::progress;
+use super::process;
 use super::report;
 use super::style::Style;
+use super::watched::watched;
 
 pub(crate) fn run(args: &RunArgs, global: &GlobalArgs) -> Result<()> {
-    let job = Job::load(&args.job.job, &args.job.sets, &global.overrides())?;
-    process::handle_signals();
-    let counters = Progress::default();
-    let on_event = |event: Event<'_>| {
-        if global.json {
-            // A reader that has gone must not end a night's work.
-            let _ = print_json(&event);
-        }
-    };
-    let watch = Watch {
-        interrupt: &INTERRUPTED,
-        progress: &counters,
-        on_event: &on_event,
-    };
-    let result = progress::show(global, &counters, || run::run(&job, args.fresh, watch));
-    match result {
-        Ok(outcome) => tell(&job, &outcome, args, global),
-        Err(Error::Interrupted) => {
-            let command = resume_command(args, global);
-            if global.json {
-                let _ = print_json(&json!({"event": "interrupted", "continue_with": command}));
-            }
-            if !global.quiet {
-                note(&format!("interrupted; continue with: {command}"));
-            }
-            Err(Error::Interrupted)
-        }
-        Err(error) => Err(error),
-    }
+    let command = || resume_command(args, global);
+    let (job, outcome) = watched(&args.job, global, command, |job, watch| {
+        run::run(job, args.fresh, watch)
+    })?;
+    tell(&job, &outcome, args, global)
 }
 
 pub(crate) fn tell(

@@ -1,20 +1,19 @@
 //! `bovw task plan`, `run` and `merge`: a job in pieces, for whatever starts processes on many machines.
 
+use bovw::Result;
 use bovw::job::Job;
-use bovw::passes::progress::{Event, Progress, Watch};
+use bovw::passes::progress::Watch;
 use bovw::passes::task::{self, Merged, PlanOptions, Planned, Ran, Runner};
-use bovw::{Error, Result};
 use serde_json::json;
 
 use super::args::{
     GlobalArgs, JobArgs, RunArgs, TaskCommand, TaskMergeArgs, TaskPlanArgs, TaskRunArgs,
 };
 use super::command_line::again;
-use super::output::{count, note, path_text, print, print_json, shown, table};
-use super::process::{self, INTERRUPTED};
-use super::progress;
+use super::output::{count, path_text, print, print_json, shown, table};
 use super::run;
 use super::style::Style;
+use super::watched::watched;
 
 pub(crate) fn task(command: &TaskCommand, global: &GlobalArgs) -> Result<()> {
     match command {
@@ -22,40 +21,6 @@ pub(crate) fn task(command: &TaskCommand, global: &GlobalArgs) -> Result<()> {
         TaskCommand::Run(args) => run_tasks(args, global),
         TaskCommand::Merge(args) => merge(args, global),
     }
-}
-
-/// Runs `work` on the job while its progress is shown; interrupted, it tells `command`, which goes on.
-fn watched<T>(
-    args: &JobArgs,
-    global: &GlobalArgs,
-    command: impl Fn() -> String,
-    work: impl Fn(&Job, Watch<'_>) -> Result<T>,
-) -> Result<(Job, T)> {
-    let job = Job::load(&args.job, &args.sets, &global.overrides())?;
-    process::handle_signals();
-    let counters = Progress::default();
-    let on_event = |event: Event<'_>| {
-        if global.json {
-            // A reader that has gone must not end a night's work.
-            let _ = print_json(&event);
-        }
-    };
-    let watch = Watch {
-        interrupt: &INTERRUPTED,
-        progress: &counters,
-        on_event: &on_event,
-    };
-    let result = progress::show(global, &counters, || work(&job, watch));
-    if let Err(Error::Interrupted) = result {
-        let command = command();
-        if global.json {
-            let _ = print_json(&json!({"event": "interrupted", "continue_with": command}));
-        }
-        if !global.quiet {
-            note(&format!("interrupted; continue with: {command}"));
-        }
-    }
-    Ok((job, result?))
 }
 
 fn plan(args: &TaskPlanArgs, global: &GlobalArgs) -> Result<()> {

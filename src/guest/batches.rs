@@ -94,7 +94,7 @@ impl Batches {
         let place = Place::file(Path::new(BATCH_NAME)).column(image.name());
         let images = ImageRows::new(batch, &image, &Place::file(Path::new(BATCH_NAME)))?;
         let n = batch.num_rows();
-        let mut values = vec![0.0; n * self.featurizer.n_values()];
+        let mut values = self.featurizer.room(n)?;
         let picture = |row: usize| Picture::Image(images.get(row));
         let rows = self.featurizer.featurize(n, &picture, &mut values, work)?;
         self.featurizer.check_rows(&rows, &place)?;

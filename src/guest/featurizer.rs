@@ -132,6 +132,27 @@ impl Featurizer {
         &self.reading
     }
 
+    /// Room for the vectors of `n` images.
+    ///
+    /// # Errors
+    /// The system has not so much memory to give.
+    pub fn room(&self, n: usize) -> Result<Vec<f32>> {
+        let mut room = Vec::new();
+        let n_values = n.checked_mul(self.n_values());
+        let reserved = n_values.map(|n_values| room.try_reserve_exact(n_values));
+        let (Some(n_values), Some(Ok(()))) = (n_values, reserved) else {
+            return Err(Error::Data {
+                message: format!(
+                    "there is no memory for {n} vectors of {} values",
+                    self.n_values()
+                ),
+                help: Some("give fewer images at once".to_owned()),
+            });
+        };
+        room.resize(n_values, 0.0);
+        Ok(room)
+    }
+
     /// Puts the vectors of `n` images into `out`, end to end: `picture` gives each. Vectors of bad images are zeros.
     ///
     /// # Errors

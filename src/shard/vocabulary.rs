@@ -147,7 +147,7 @@ pub fn write(path: &Path, vocabulary: &Vocabulary, job: &serde_json::Value) -> R
     write_centroids(path, vocabulary, "word", key_value(vocabulary, job))
 }
 
-/// The bytes of a vocabulary file: those that [`write`] would write.
+/// The bytes of a vocabulary file: those that [`write()`] would write.
 pub fn to_bytes(vocabulary: &Vocabulary, job: &serde_json::Value) -> Result<Vec<u8>> {
     let bytes = Vec::new();
     let path = Path::new("a vocabulary in memory");

@@ -1,0 +1,3 @@
+#![no_main]
+
+bovw_fuzz::fuzz!(stream_of_images);
