@@ -1,0 +1,129 @@
+"""What bovw.spark and bovw.ray have in common: what a worker does with the Arrow data that its engine hands it."""
+
+from __future__ import annotations
+
+import re
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from . import _errors
+from ._bovw import Vocabulary
+from ._featurizer import Featurizer
+
+FAN = 16
+"""Sketches that are merged at once; 16 to the power of 4 tasks are 4 rounds."""
+
+SKETCHES = pa.schema([pa.field("sketch", pa.binary(), nullable=False)])
+
+# Featurizers of this worker process, the newest last. Workers serve one job after the other, so few are enough.
+_FEATURIZERS: dict[str, Featurizer] = {}
+_FEATURIZERS_AT_MOST = 4
+_LOCK = threading.Lock()
+
+# How Python's tracebacks, which engines carry as text, show an error of this library, and its lines of help.
+_RAISED = re.compile(r"^bovw\.(?:_errors\.)?(\w+): (.*(?:\n  .*)*)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a worker needs to make vectors; `held` is whatever its engine keeps the words in."""
+
+    held: Any
+    settings: dict[str, Any]
+    key: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def featurizer(self, words_of: Callable[[Any], list[bytes]], threads: int) -> Featurizer:
+        """The featurizer of this process, made when it is first asked for."""
+        with _LOCK:
+            if self.key not in _FEATURIZERS:
+                words = [Vocabulary.from_bytes(one) for one in words_of(self.held)]
+                made = Featurizer(words, **{"threads": threads, **self.settings})
+                while len(_FEATURIZERS) >= _FEATURIZERS_AT_MOST:
+                    del _FEATURIZERS[next(iter(_FEATURIZERS))]
+                _FEATURIZERS[self.key] = made
+            return _FEATURIZERS[self.key]
+
+
+def checked(vocabulary: Any, settings: Mapping[str, Any]) -> tuple[Featurizer, list[bytes]]:
+    """A featurizer of the driver's own, which refuses what cannot work, and the words to send."""
+    featurizer = Featurizer(vocabulary, **{"threads": 1, **settings})
+    return featurizer, [one.to_bytes() for one in featurizer.vocabularies]
+
+
+def schema_of_result(featurizer: Featurizer, schema: pa.Schema, layout: str) -> pa.Schema:
+    """The columns that vectors of such data come with; raises what the data would, were its columns wrong."""
+    nothing = pa.RecordBatch.from_arrays([pa.array([], one.type) for one in schema], schema=schema)
+    return pa.record_batch(featurizer.transform(nothing, layout=layout)).schema
+
+
+def check_learner(settings: Mapping[str, Any]) -> None:
+    """Refuses settings that cannot work before anything is sent."""
+    _learner(settings)
+
+
+def sketched(images: Iterable[Any], settings: Mapping[str, Any], rows: str | None) -> pa.RecordBatch:
+    """The sketch of some Arrow data; no row where there are no images."""
+    learner = _learner(settings)
+    for some in images:
+        learner.add(some, rows=rows)
+    return _one(learner)
+
+
+def merged(sketches: Iterable[pa.RecordBatch | pa.Table], settings: Mapping[str, Any]) -> pa.RecordBatch:
+    """One sketch of many."""
+    learner = _learner(settings)
+    for sketch in sketches_in(sketches):
+        learner.merge(sketch)
+    return _one(learner)
+
+
+def learned(sketches: Iterable[pa.RecordBatch | pa.Table], settings: Mapping[str, Any], progress: Any) -> Any:
+    """The words of all sketches."""
+    learner = _learner(settings)
+    for sketch in sketches_in(sketches):
+        learner.merge(sketch)
+    return learner.learn(progress=progress)
+
+
+def sketches_in(batches: Iterable[pa.RecordBatch | pa.Table]) -> Iterator[bytes]:
+    """The sketches in the rows of some batches, each only as long as it is looked at."""
+    for batch in batches:
+        for sketch in batch.column("sketch"):
+            yield sketch.as_py()
+
+
+@contextmanager
+def library_errors() -> Iterator[None]:
+    """Turns an engine's report of an error of this library, which came from a worker, into that error again."""
+    try:
+        yield
+    except _errors.BovwError:
+        raise
+    except Exception as error:
+        raised = _raised(str(error))
+        if raised is None:
+            raise
+        raise raised from error
+
+
+def _learner(settings: Mapping[str, Any]) -> Any:
+    from . import Learner
+
+    return Learner(**settings)
+
+
+def _one(learner: Any) -> pa.RecordBatch:
+    sketches = [learner.sketch()] if learner.n_patches else []
+    return pa.record_batch([pa.array(sketches, pa.binary())], schema=SKETCHES)
+
+
+def _raised(text: str) -> _errors.BovwError | None:
+    found = _RAISED.search(text)
+    kind = getattr(_errors, found[1], None) if found else None
+    return kind(found[2]) if kind else None
