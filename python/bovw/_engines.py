@@ -15,6 +15,8 @@ import pyarrow as pa
 from . import _errors
 from ._bovw import Vocabulary
 from ._featurizer import Featurizer
+from ._learn import Learner, Words
+from ._run import Progress
 
 FAN = 16
 """Sketches that are merged at once; 16 to the power of 4 tasks are 4 rounds."""
@@ -64,38 +66,29 @@ def schema_of_result(featurizer: Featurizer, schema: pa.Schema, layout: str) -> 
 
 def check_learner(settings: Mapping[str, Any]) -> None:
     """Refuses settings that cannot work before anything is sent."""
-    _learner(settings)
+    if Learner(**settings)._native.needs_documents:
+        raise _errors.JobError(
+            'features.weighting: "tf-idf" takes a second look at the images, which learning here does not\n'
+            "  help: learn the words in a job, with run"
+        )
 
 
-def sketched(images: Iterable[Any], settings: Mapping[str, Any], rows: str | None) -> pa.RecordBatch:
-    """The sketch of some Arrow data; no row where there are no images."""
-    learner = _learner(settings)
+def sketched(images: Iterable[Any], settings: Mapping[str, Any], rows: str | None, threads: int = 1) -> pa.RecordBatch:
+    """The sketch of some Arrow data; no row where there are no patches."""
+    learner = Learner(**{"threads": threads, **settings})
     for some in images:
         learner.add(some, rows=rows)
-    return _one(learner)
+    return _sketch_of(learner)
 
 
 def merged(sketches: Iterable[pa.RecordBatch | pa.Table], settings: Mapping[str, Any]) -> pa.RecordBatch:
     """One sketch of many."""
-    learner = _learner(settings)
-    for sketch in sketches_in(sketches):
-        learner.merge(sketch)
-    return _one(learner)
+    return _sketch_of(_merge(sketches, Learner(**{"threads": 1, **settings})))
 
 
-def learned(sketches: Iterable[pa.RecordBatch | pa.Table], settings: Mapping[str, Any], progress: Any) -> Any:
+def learned(sketches: Iterable[pa.RecordBatch | pa.Table], settings: Mapping[str, Any], progress: Progress) -> Words:
     """The words of all sketches."""
-    learner = _learner(settings)
-    for sketch in sketches_in(sketches):
-        learner.merge(sketch)
-    return learner.learn(progress=progress)
-
-
-def sketches_in(batches: Iterable[pa.RecordBatch | pa.Table]) -> Iterator[bytes]:
-    """The sketches in the rows of some batches, each only as long as it is looked at."""
-    for batch in batches:
-        for sketch in batch.column("sketch"):
-            yield sketch.as_py()
+    return _merge(sketches, Learner(**settings)).learn(progress=progress)
 
 
 @contextmanager
@@ -112,13 +105,14 @@ def library_errors() -> Iterator[None]:
         raise raised from error
 
 
-def _learner(settings: Mapping[str, Any]) -> Any:
-    from . import Learner
+def _merge(sketches: Iterable[pa.RecordBatch | pa.Table], learner: Learner) -> Learner:
+    for batch in sketches:
+        for sketch in batch.column("sketch"):
+            learner.merge(sketch.as_py())
+    return learner
 
-    return Learner(**settings)
 
-
-def _one(learner: Any) -> pa.RecordBatch:
+def _sketch_of(learner: Learner) -> pa.RecordBatch:
     sketches = [learner.sketch()] if learner.n_patches else []
     return pa.record_batch([pa.array(sketches, pa.binary())], schema=SKETCHES)
 

@@ -16,8 +16,9 @@ import pyarrow as pa
 import ray
 from ray.data import Dataset, TaskPoolStrategy
 
-from . import _engines
+from . import _engines, tasks
 from ._engines import FAN, Recipe, library_errors
+from ._learn import Words
 from ._run import Progress, Run
 
 # Tasks of a job that wait in Ray's queue, for each core of the cluster: enough that no core waits for the driver.
@@ -88,7 +89,7 @@ def featurize(
     )
 
 
-def learn(ds: Dataset, *, rows: str | None = None, progress: Progress = None, **settings: Any) -> Any:
+def learn(ds: Dataset, *, rows: str | None = None, progress: Progress = None, **settings: Any) -> Words:
     """Learns words from a dataset's images.
 
     Each block gives a sketch: the patches of the sample that it has. With ``max_patches`` a sketch has at most so many
@@ -174,8 +175,6 @@ def run(
     -------
     Run
     """
-    from . import tasks
-
     job = Path(job).absolute()
     plan = tasks.plan(job, set=set, fresh=fresh, max_row_groups=max_row_groups, memory=memory)
     done = None
@@ -183,7 +182,8 @@ def run(
         with library_errors():
             _run_tasks(plan.n_tasks, _task(job, kind, set, threads, memory), threads)
         done = tasks.merge(job, kind, set=set, memory=memory, progress=progress)
-    return done
+    # A run that was done before has no tasks.
+    return done or tasks.merge(job, "featurize", set=set, memory=memory, progress=progress)
 
 
 def _task(
@@ -192,8 +192,6 @@ def _task(
     """What runs one task, in a worker."""
 
     def run_task(number: int) -> dict:
-        from bovw import tasks
-
         return tasks.run(job, kind, number, set=set, threads=threads, memory=memory)
 
     return run_task

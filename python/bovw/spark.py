@@ -26,8 +26,9 @@ from pyspark import TaskContext
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import ArrayType, FloatType, IntegerType, StringType, StructField, StructType
 
-from . import _engines
+from . import _engines, tasks
 from ._engines import FAN, Recipe, library_errors
+from ._learn import Words
 from ._run import Progress, Run
 
 Batches = Iterator[pa.RecordBatch]
@@ -96,7 +97,7 @@ def featurize(df: DataFrame, vocabulary: Any, **settings: Any) -> DataFrame:
     return df.mapInArrow(vectors, schema)
 
 
-def learn(df: DataFrame, *, rows: str | None = None, progress: Progress = None, **settings: Any) -> Any:
+def learn(df: DataFrame, *, rows: str | None = None, progress: Progress = None, **settings: Any) -> Words:
     """Learns words from a DataFrame's images.
 
     Each partition gives a sketch: the patches of the sample that it has. With ``max_patches`` a sketch has at most so
@@ -126,7 +127,7 @@ def learn(df: DataFrame, *, rows: str | None = None, progress: Progress = None, 
         df = df.select(settings["image"], *([rows] if rows else []))
 
     def sketch(batches: Batches) -> Batches:
-        yield _engines.sketched(batches, settings, rows)
+        yield _engines.sketched(batches, settings, rows, _task_threads())
 
     def merge(batches: Batches) -> Batches:
         yield _engines.merged(batches, settings)
@@ -178,8 +179,6 @@ def run(
     -------
     Run
     """
-    from . import tasks
-
     job = Path(job).absolute()
     plan = tasks.plan(job, set=set, fresh=fresh, max_row_groups=max_row_groups, memory=memory)
     done = None
@@ -187,15 +186,14 @@ def run(
         with library_errors():
             _run_tasks(spark, plan.n_tasks, _task(job, kind, set, memory))
         done = tasks.merge(job, kind, set=set, memory=memory, progress=progress)
-    return done
+    # A run that was done before has no tasks.
+    return done or tasks.merge(job, "featurize", set=set, memory=memory, progress=progress)
 
 
 def _task(job: Path, kind: str, set: Mapping[str, Any] | None, memory: str | None) -> Callable[[int], dict]:
     """What runs one task, in a worker."""
 
     def run_task(number: int) -> dict:
-        from bovw import tasks
-
         return tasks.run(job, kind, number, set=set, threads=_task_threads(), memory=memory)
 
     return run_task

@@ -1,6 +1,6 @@
-"""What the tests of bovw.spark and bovw.ray have in common: the digits, what `bovw run` makes of them, workers that die.
+"""What the tests of bovw.spark and bovw.ray share: the digits, what `bovw run` makes of them, workers that die.
 
-Workers are killed from within: a `sitecustomize` that only these tests' workers see wraps what a worker calls. The first
+Workers are killed from within: a `sitecustomize` that only these tests see wraps what a worker calls. The first
 worker that takes the file of that name away from the folder of arms kills itself, and no other does.
 """
 
