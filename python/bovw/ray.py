@@ -18,6 +18,7 @@ from ray.data import Dataset, TaskPoolStrategy
 
 from . import _engines, tasks
 from ._engines import FAN, Recipe, library_errors
+from ._errors import JobError
 from ._learn import Words
 from ._run import Progress, Run
 
@@ -32,6 +33,7 @@ def featurize(
     concurrency: int | None = None,
     batch_size: int | None = None,
     num_cpus: float | None = None,
+    layout: str = "tensor",
     **settings: Any,
 ) -> Dataset:
     """Vectors of a dataset's images: the image column is replaced by ``features``, all other columns stay.
@@ -52,6 +54,9 @@ def featurize(
         Rows that are featurized in one call; a whole block if left out.
     num_cpus : float, optional
         Cores that a task takes; 1 if left out.
+    layout : {"tensor", "fixed_size_list"}
+        Type of the vectors. Ray makes one matrix of a batch of tensors, for NumPy and torch; ``bovw run`` writes
+        lists of a fixed size.
     **settings
         Those of :class:`bovw.Featurizer`: ``image``, ``shape``, ``on_bad_image``, ``encoding``, ``pooling``,
         ``weighting`` and so on. ``threads`` is 1 if left out; set `num_cpus` with it.
@@ -59,8 +64,8 @@ def featurize(
     Returns
     -------
     Dataset
-        All other columns, ``features`` (``fixed_size_list<float>``), ``n_patches`` (``int32``), and with
-        ``on_bad_image="zero"`` ``status`` (``string``: null, or why the vector is zeros).
+        All other columns, ``features`` (float32, as many as the vectors have values), ``n_patches`` (int32), and with
+        ``on_bad_image="zero"`` ``status`` (string: null, or why the vector is zeros).
 
     Raises
     ------
@@ -71,13 +76,17 @@ def featurize(
     Examples
     --------
     >>> vectors = bovw.ray.featurize(ray.data.read_parquet("shards/"), "out/job/vocabulary.parquet", pooling=[2, 2])
-    >>> vectors.write_parquet("vectors/")
+    >>> vectors.take_batch(100)["features"].shape
+    (100, 200)
     """
+    if layout not in ("tensor", "fixed_size_list"):
+        raise JobError(f'layout: "{layout}" is not known\n  help: choose "tensor" or "fixed_size_list"')
     _, words = _engines.checked(vocabulary, settings)
     recipe = Recipe(ray.put(words), settings)
 
     def vectors(table: pa.Table) -> pa.Table:
-        return pa.table(recipe.featurizer(ray.get, threads=1).transform(table))
+        made = pa.table(recipe.featurizer(ray.get, threads=1).transform(table))
+        return _with_tensors(made) if layout == "tensor" else made
 
     return ds.map_batches(
         vectors,
@@ -184,6 +193,15 @@ def run(
         done = tasks.merge(job, kind, set=set, memory=memory, progress=progress)
     # A run that was done before has no tasks.
     return done or tasks.merge(job, "featurize", set=set, memory=memory, progress=progress)
+
+
+def _with_tensors(table: pa.Table) -> pa.Table:
+    """The same, its vectors as tensors of one axis; nothing is copied."""
+    lists = table.column("features")
+    kind = pa.fixed_shape_tensor(pa.float32(), [lists.type.list_size])
+    chunks = [pa.ExtensionArray.from_storage(kind, chunk.cast(kind.storage_type)) for chunk in lists.chunks]
+    at = table.schema.get_field_index("features")
+    return table.set_column(at, "features", pa.chunked_array(chunks, kind))
 
 
 def _task(

@@ -8,6 +8,7 @@ import runpy
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ pytest.importorskip("ray")
 import bovw
 import bovw.ray
 import engines
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
@@ -76,8 +78,12 @@ def rows_of(ds: ray.data.Dataset) -> pa.Table:
     return engines.by_id(pa.concat_tables(ray.get(ds.to_arrow_refs())))
 
 
+def lists(ds: ray.data.Dataset, words: object, **settings: Any) -> ray.data.Dataset:
+    return bovw.ray.featurize(ds, words, layout="fixed_size_list", **settings)
+
+
 def test_vectors_are_those_of_a_run(digits: ray.data.Dataset, expected: bovw.Run) -> None:
-    made = bovw.ray.featurize(digits, expected.vocabulary).materialize()
+    made = lists(digits, expected.vocabulary).materialize()
     assert made.columns() == ["label", "id", "features", "n_patches"]
     assert made.num_blocks() > 1
     assert_same_vectors(rows_of(made), engines.vectors(expected))
@@ -85,25 +91,35 @@ def test_vectors_are_those_of_a_run(digits: ray.data.Dataset, expected: bovw.Run
 
 def test_vectors_survive_a_worker(digits: ray.data.Dataset, expected: bovw.Run, arms: Arms) -> None:
     with arms.kills_one("transform-after"):
-        made = rows_of(bovw.ray.featurize(digits, expected.vocabulary, batch_size=100))
+        made = rows_of(lists(digits, expected.vocabulary, batch_size=100))
     assert_same_vectors(made, engines.vectors(expected))
 
 
 def test_vectors_in_any_blocks(digits: ray.data.Dataset, expected: bovw.Run) -> None:
     mixed = digits.random_shuffle(seed=1).repartition(5)
-    made = bovw.ray.featurize(mixed, expected.dir / "vocabulary.parquet", concurrency=1)
+    made = lists(mixed, expected.dir / "vocabulary.parquet", concurrency=1)
     assert_same_vectors(rows_of(made), engines.vectors(expected))
 
 
 def test_settings_of_the_vectors(digits: ray.data.Dataset, expected: bovw.Run) -> None:
     settings = {"pooling": [2, 2], "weighting": "hellinger", "image": "image", "threads": 2}
-    made = rows_of(bovw.ray.featurize(digits, expected.vocabulary, **settings))
+    made = rows_of(lists(digits, expected.vocabulary, **settings))
     direct = pa.table(bovw.Featurizer(expected.vocabulary, **settings).transform(pq.read_table(SHARDS)))
     assert made["features"].to_pylist() == direct["features"].to_pylist()
 
 
+def test_vectors_as_one_matrix(digits: ray.data.Dataset, expected: bovw.Run) -> None:
+    batch = bovw.ray.featurize(digits, expected.vocabulary).take_batch(10)
+    assert batch["features"].dtype == np.float32
+    assert batch["features"].shape == (10, 32)
+    by_number = dict(zip(*engines.vectors(expected).select(["id", "features"]).to_pydict().values(), strict=True))
+    assert batch["features"].tolist() == [by_number[number] for number in batch["id"]]
+    with pytest.raises(bovw.JobError, match="layout"):
+        bovw.ray.featurize(digits, expected.vocabulary, layout="list")
+
+
 def test_files_that_are_vectors(digits: ray.data.Dataset, expected: bovw.Run, tmp_path: Path) -> None:
-    bovw.ray.featurize(digits, expected.vocabulary).write_parquet(str(tmp_path))
+    lists(digits, expected.vocabulary).write_parquet(str(tmp_path))
     made = pq.read_table(tmp_path)
     assert made.schema.field("features").type == engines.vectors(expected).schema.field("features").type
     assert_same_vectors(made, engines.vectors(expected))
@@ -113,10 +129,10 @@ def test_bad_images(expected: bovw.Run, tmp_path: Path) -> None:
     bad = ray.data.read_parquet(str(bad_shard(tmp_path / "bad.parquet")))
     with pytest.raises(Exception, match=r'column "image", row 1: bad image.*'):
         bovw.ray.featurize(bad, expected.vocabulary).materialize()
-    kept = rows_of(bovw.ray.featurize(bad, expected.vocabulary, on_bad_image="zero")).to_pylist()
+    kept = rows_of(lists(bad, expected.vocabulary, on_bad_image="zero")).to_pylist()
     assert [row["status"] is None for row in kept] == [True, False, False]
     assert [sum(row["features"]) for row in kept] == [36, 0, 0]
-    assert bovw.ray.featurize(bad, expected.vocabulary, on_bad_image="drop").count() == 1
+    assert lists(bad, expected.vocabulary, on_bad_image="drop").count() == 1
 
 
 def test_what_cannot_work(digits: ray.data.Dataset, expected: bovw.Run) -> None:
