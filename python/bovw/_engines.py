@@ -60,13 +60,15 @@ def checked(vocabulary: Any, settings: Mapping[str, Any]) -> tuple[Featurizer, l
 
 def schema_of_result(featurizer: Featurizer, schema: pa.Schema, layout: str) -> pa.Schema:
     """The columns that vectors of such data come with; raises what the data would, were its columns wrong."""
-    nothing = pa.RecordBatch.from_arrays([pa.array([], one.type) for one in schema], schema=schema)
-    return pa.record_batch(featurizer.transform(nothing, layout=layout)).schema
+    return pa.record_batch(featurizer.transform(_nothing(schema), layout=layout)).schema
 
 
-def check_learner(settings: Mapping[str, Any]) -> None:
-    """Refuses settings that cannot work before anything is sent."""
-    if Learner(**settings)._native.needs_documents:
+def check_learner(settings: Mapping[str, Any], schema: pa.Schema | None = None, rows: str | None = None) -> None:
+    """Refuses settings that cannot work, and columns that are missing, before anything is sent."""
+    learner = Learner(**settings)
+    if schema is not None:
+        learner.add(_nothing(schema), rows=rows)
+    if learner._native.needs_documents:
         raise _errors.JobError(
             'features.weighting: "tf-idf" takes a second look at the images, which learning here does not\n'
             "  help: learn the words in a job, with run"
@@ -103,6 +105,10 @@ def library_errors() -> Iterator[None]:
         if raised is None:
             raise
         raise raised from error
+
+
+def _nothing(schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.array([], one.type) for one in schema], schema=schema)
 
 
 def _merge(sketches: Iterable[pa.RecordBatch | pa.Table], learner: Learner) -> Learner:

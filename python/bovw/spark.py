@@ -122,7 +122,7 @@ def learn(df: DataFrame, *, rows: str | None = None, progress: Progress = None, 
     -------
     Vocabulary, or a list of them where ``patch`` is several sizes.
     """
-    _engines.check_learner(settings)
+    _engines.check_learner(settings, df.limit(0).toArrow().schema, rows)
     if settings.get("image") is not None:
         df = df.select(settings["image"], *([rows] if rows else []))
 

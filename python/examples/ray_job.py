@@ -21,7 +21,7 @@ print(run)
 digits = ray.data.read_parquet([f"{repository}/data/digits/digits-0000{i}-of-00004.parquet" for i in range(4)])
 words = bovw.ray.learn(digits, image="image", rows="id", k=32, patch=3, per_image=0.75)
 vectors = bovw.ray.featurize(digits, words, pooling=[2, 2], weighting="hellinger").to_pandas()
-x, y = np.stack(vectors.features), vectors.label
-train = vectors.id % 5 != 0
+x, y = np.stack(vectors["features"]), vectors["label"].to_numpy(int)
+train = vectors["id"].to_numpy(int) % 5 != 0
 model = LogisticRegression(max_iter=1000).fit(x[train], y[train])
 print(f"{model.score(x[~train], y[~train]):.1%} of the other digits are told right")

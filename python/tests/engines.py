@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ import bovw
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
+from bovw import _engines
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHARDS = sorted((REPOSITORY / "data" / "digits").glob("*.parquet"))
@@ -142,6 +144,20 @@ def assert_same_vectors(made: pa.Table, expected: pa.Table) -> None:
 def assert_same_words(made: bovw.Vocabulary, expected: bovw.Vocabulary) -> None:
     """Words that are the same in every value."""
     np.testing.assert_array_equal(made.words, expected.words)
+
+
+def counting_sketches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by the number of sketches that reach the driver, each time that words are learned."""
+    counts: list[int] = []
+    learned = _engines.learned
+
+    def counted(batches: Iterable[pa.RecordBatch | pa.Table], settings: Any, progress: Any) -> Any:
+        batches = list(batches)
+        counts.append(sum(batch.num_rows for batch in batches))
+        return learned(batches, settings, progress)
+
+    monkeypatch.setattr(_engines, "learned", counted)
+    return counts
 
 
 def repeated_in_disorder(n: int) -> list[int]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import runpy
 import sys
@@ -31,6 +32,7 @@ from engines import (
     assert_same_vectors,
     assert_same_words,
     bad_shard,
+    counting_sketches,
     repeated_in_disorder,
     results,
     run_digits,
@@ -57,6 +59,7 @@ def cluster(arms: Arms) -> Iterator[Cluster]:
         ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
         # Blocks of the digits as small as those of real data are beside a cluster.
         context.target_min_block_size, context.target_max_block_size = 1, 20 << 10
         yield cluster
@@ -152,9 +155,11 @@ def test_words_are_those_of_a_run(digits: ray.data.Dataset, expected: bovw.Run, 
     assert_same_words(made, expected.vocabulary)
 
 
-def test_words_of_a_bounded_sample(digits: ray.data.Dataset, tmp_path: Path) -> None:
+def test_words_of_a_bounded_sample(digits: ray.data.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrived = counting_sketches(monkeypatch)
     run = run_digits(tmp_path / "out", **{"sample.max_patches": MAX_PATCHES})
     made = bovw.ray.learn(digits.repartition(40), rows="id", max_patches=MAX_PATCHES, **LEARNING)
+    assert arrived == [1]
     assert_same_words(made, run.vocabulary)
 
 
@@ -167,7 +172,7 @@ def test_words_without_numbers_of_images(digits: ray.data.Dataset) -> None:
 def test_learning_that_cannot_work(digits: ray.data.Dataset, tmp_path: Path) -> None:
     with pytest.raises(bovw.JobError):
         bovw.ray.learn(digits, **{**LEARNING, "k": 0})
-    with pytest.raises(bovw.DataError, match='no column "number"'):
+    with pytest.raises(bovw.DataError, match='column "number": is missing'):
         bovw.ray.learn(digits, rows="number", **LEARNING)
     bad = ray.data.read_parquet(str(bad_shard(tmp_path / "bad.parquet")))
     with pytest.raises(bovw.BadImageError, match="bad image"):
@@ -198,7 +203,7 @@ def test_a_job_that_cannot_work(tmp_path: Path) -> None:
         bovw.ray.run(JOB, set={"output.dir": str(tmp_path / "out"), "vocabulary.k": 0})
     files = str(bad_shard(tmp_path / "bad.parquet"))
     with pytest.raises(bovw.BadImageError, match="bad image"):
-        bovw.ray.run(JOB, set={"output.dir": str(tmp_path / "out"), "input.files": [files]})
+        bovw.ray.run(JOB, set={"output.dir": str(tmp_path / "out"), "input.files": [files], "cluster": []})
 
 
 def test_the_example(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
