@@ -1,7 +1,7 @@
 """Measures bovw.spark and bovw.ray beside `bovw run`: images a second on the same cores, and workers' memory over time.
 
 The same words, the same images, two workers of one core each against two threads. Engines are started beforehand, and
-what is measured is a warm run: Spark and Ray have read the same images and made vectors of them once. A round measures
+what is measured is a warm run: all of it was run a few times before. A round measures
 all of them, one after the other, since whoever else uses the machine makes the next round slower; shares are taken
 within a round, and their median is told. Processor time is of all processes that an engine has, over that time.
 
@@ -38,6 +38,8 @@ from ray.cluster_utils import Cluster
 from synth_run import JOB, MIB, REPOSITORY, Asked, binary, print_asked, print_table, synth
 
 CORES = 2
+# Until the JVM has compiled what it runs.
+WARM_UPS = 4
 LEAST_SHARE = 0.7
 SHARE_AIM = 0.9
 # What a worker may have more of in the end than after a third of the time.
@@ -116,16 +118,15 @@ class Processes:
                 total += sum(map(int, fields[11:15])) / TICKS
         return total
 
-    def workers_mib(self) -> dict[int, float]:
-        """Memory of their own that workers have, by their numbers: Python workers of Spark, workers of Ray."""
-        workers = {}
+    def worker_mib(self, mark: str) -> float:
+        """Memory of its own that the largest process has whose command line has a mark."""
+        most = 0
         for pid, line in self.each():
-            if "pyspark.daemon" in line or line.startswith("ray::"):
-                with suppress(OSError, StopIteration):
+            if mark in line:
+                with suppress(OSError):
                     status = Path(f"/proc/{pid}/status").read_text().splitlines()
-                    line = next(line for line in status if line.startswith("RssAnon:"))
-                    workers[pid] = int(line.split()[1]) / 1024
-        return workers
+                    most = max(most, *(int(line.split()[1]) for line in status if line.startswith("RssAnon:")))
+        return most / 1024
 
     def measured(self, work: Callable[[], Any]) -> Took:
         """What some work takes."""
@@ -208,8 +209,9 @@ def measures(scene: Scene, processes: Processes, spark: SparkSession) -> dict[st
 def speeds(name: str, scene: Scene, processes: Processes, spark: SparkSession, rounds: int) -> list[Asked]:
     """Measures all in rounds, prints the table, and gives what was asked."""
     each = measures(scene, processes, spark)
-    for measure in each.values():
-        measure()
+    for _ in range(WARM_UPS):
+        for measure in each.values():
+            measure()
     took = [{name: measure() for name, measure in each.items()} for _ in range(rounds)]
     base = "bovw run"
     rows, asked = [], []
@@ -231,17 +233,17 @@ def speeds(name: str, scene: Scene, processes: Processes, spark: SparkSession, r
 class Sampler(threading.Thread):
     """Looks at workers' memory ten times a second."""
 
-    def __init__(self, processes: Processes) -> None:
-        """Starts with nothing."""
+    def __init__(self, processes: Processes, mark: str) -> None:
+        """Of the workers whose command line has a mark."""
         super().__init__(daemon=True)
-        self.processes = processes
+        self.processes, self.mark = processes, mark
         self.ended = threading.Event()
         self.seen: list[float] = []
 
     def run(self) -> None:
         """The largest worker at each look."""
         while not self.ended.wait(0.1):
-            self.seen.append(max(self.processes.workers_mib().values(), default=0.0))
+            self.seen.append(self.processes.worker_mib(self.mark))
 
     def __enter__(self) -> "Sampler":
         """Starts to look."""
@@ -271,8 +273,12 @@ def memory(scene: Scene, processes: Processes, spark: SparkSession, times: int) 
             pass
 
     rows, asked = [], []
-    for what, work in (("Spark", lambda: featurize_in_spark(df, scene.words)), ("Ray", in_ray)):
-        with Sampler(processes) as sampler:
+
+    def in_spark() -> None:
+        featurize_in_spark(df, scene.words)
+
+    for what, mark, work in (("Spark", "pyspark.daemon", in_spark), ("Ray", "ray::", in_ray)):
+        with Sampler(processes, mark) as sampler:
             took = processes.measured(work)
         parts = [sampler.most(at / 3, (at + 1) / 3) for at in range(3)]
         rows.append([what, f"{took.seconds:.0f}", *(f"{part:.1f}" for part in parts)])

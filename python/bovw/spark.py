@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pyspark import TaskContext
+from pyspark import Broadcast, SparkContext, TaskContext
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import ArrayType, FloatType, IntegerType, StringType, StructField, StructType
 
@@ -201,13 +201,17 @@ def _task(job: Path, kind: str, set: Mapping[str, Any] | None, memory: str | Non
 
 def _run_tasks(spark: SparkSession, n_tasks: int, run_task: Callable[[int], dict]) -> list[dict]:
     """Runs a function of each number below `n_tasks`, each in a partition of its own; their reports."""
+    n_partitions = max(n_tasks, 1)
+    context = _context(spark)
+    if context is not None:
+        return context.parallelize(range(n_tasks), n_partitions).map(run_task).collect()
 
     def reports(batches: Batches) -> Batches:
         for batch in batches:
             told = [json.dumps(run_task(number)) for number in batch.column("id").to_pylist()]
             yield pa.record_batch({"report": pa.array(told, pa.string())})
 
-    numbers = spark.range(0, n_tasks, 1, numPartitions=max(n_tasks, 1))
+    numbers = spark.range(0, n_tasks, 1, numPartitions=n_partitions)
     return [json.loads(row.report) for row in numbers.mapInArrow(reports, "report string").collect()]
 
 
@@ -215,15 +219,21 @@ def _added(settings: Mapping[str, Any]) -> set:
     return set(_ADDED) if settings.get("on_bad_image") == "zero" else {"features", "n_patches"}
 
 
-def _broadcast(spark: SparkSession, words: list[bytes]) -> Any:
-    """The words as a broadcast variable; over Spark Connect, which has none, as they are."""
+def _context(spark: SparkSession) -> SparkContext | None:
+    """The session's context; a session over Spark Connect has none."""
     try:
-        return spark.sparkContext.broadcast(words)
-    except Exception:  # whichever way a version of Spark says that it has no SparkContext
-        return words
+        return spark.sparkContext
+    except Exception:  # whichever way a version of Spark says so
+        return None
 
 
-def _received(held: Any) -> list[bytes]:
+def _broadcast(spark: SparkSession, words: list[bytes]) -> Broadcast | list[bytes]:
+    """The words as a broadcast variable; over Spark Connect, which has none, as they are."""
+    context = _context(spark)
+    return words if context is None else context.broadcast(words)
+
+
+def _received(held: Broadcast | list[bytes]) -> list[bytes]:
     return held if isinstance(held, list) else held.value
 
 
@@ -233,10 +243,7 @@ def _task_threads() -> int:
 
 
 def _partitions(df: DataFrame) -> int:
-    try:
-        return df.rdd.getNumPartitions()
-    except Exception:  # as above
-        return _PARTITIONS
+    return _PARTITIONS if _context(df.sparkSession) is None else df.rdd.getNumPartitions()
 
 
 def _rounds(n: int) -> Iterable[int]:
