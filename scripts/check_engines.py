@@ -38,6 +38,7 @@ from ray.cluster_utils import Cluster
 from synth_run import JOB, MIB, REPOSITORY, Asked, binary, print_asked, print_table, synth
 
 CORES = 2
+COPIES = 10
 # Until the JVM has compiled what it runs.
 WARM_UPS = 4
 LEAST_SHARE = 0.7
@@ -237,10 +238,10 @@ def speeds(name: str, scene: Scene, processes: Processes, spark: SparkSession, r
 
 
 def copies(shards: list[Path], folder: Path) -> list[Path]:
-    """The shards five times over, so that a measurement lasts seconds."""
+    """The shards ten times over, so that a measurement lasts seconds."""
     folder.mkdir()
-    targets = [folder / f"{at}-{shard.name}" for at in range(5) for shard in shards]
-    for shard, target in zip(shards * 5, targets, strict=True):
+    targets = [folder / f"{at}-{shard.name}" for at in range(COPIES) for shard in shards]
+    for shard, target in zip(shards * COPIES, targets, strict=True):
         shutil.copy(shard, target)
     return targets
 
@@ -312,9 +313,9 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--images", type=int, default=200_000, help="synthetic images (default %(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, help="default %(default)s")
-    parser.add_argument("--times", type=int, default=20, help="for memory, all images so often (default %(default)s)")
+    parser.add_argument("--images", type=int, default=600_000, help="synthetic images (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="default %(default)s")
+    parser.add_argument("--times", type=int, default=10, help="for memory, all images so often (default %(default)s)")
     parser.add_argument("--bovw", type=Path, help="this binary draws the images, instead of the release build")
     parser.add_argument("--dir", type=Path, default=REPOSITORY / "out", help="where data is made (default %(default)s)")
     args = parser.parse_args()
@@ -326,7 +327,7 @@ def main() -> int:
         synth(bovw_binary, folder / "synth", args.images)
         scenes = {"synthetic digits": Scene.of(folder / "synth", sorted((folder / "synth" / "data").iterdir()))}
         if shards := find_shards():
-            scenes["MNIST, five times"] = Scene.of(folder / "mnist", copies(shards, folder / "mnist"))
+            scenes["MNIST, ten times"] = Scene.of(folder / "mnist", copies(shards, folder / "mnist"))
         asked = []
         with spark_session() as spark, ray_cluster():
             for name, scene in scenes.items():
