@@ -32,9 +32,10 @@ import bovw.spark
 import ray
 import ray.data
 from bovw import tasks
-from mnist import find_shards
 from pyspark.sql import DataFrame, SparkSession
 from ray.cluster_utils import Cluster
+
+from mnist import find_shards
 from synth_run import JOB, MIB, REPOSITORY, Asked, binary, print_asked, print_table, synth
 
 CORES = 2

@@ -5,10 +5,11 @@ python ray_job.py REPOSITORY OUT
 
 import sys
 
-import bovw.ray
 import numpy as np
 import ray
 from sklearn.linear_model import LogisticRegression
+
+import bovw.ray
 
 repository, out = sys.argv[1:]
 ray.init(ignore_reinit_error=True)

@@ -5,10 +5,11 @@ python spark_job.py REPOSITORY OUT
 
 import sys
 
-import bovw.spark
 from pyspark.ml.classification import LogisticRegression
 from pyspark.ml.functions import array_to_vector
 from pyspark.sql import SparkSession
+
+import bovw.spark
 
 repository, out = sys.argv[1:]
 spark = SparkSession.builder.getOrCreate()

@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import bovw
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
+import bovw
 from bovw import _engines
 
 REPOSITORY = Path(__file__).resolve().parents[2]

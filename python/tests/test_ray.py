@@ -1,4 +1,3 @@
-# ruff: noqa: D103 - the names of tests say what they hold
 """bovw.ray on two raylets, against `bovw run`."""
 
 from __future__ import annotations
@@ -15,8 +14,6 @@ import pytest
 
 pytest.importorskip("ray")
 
-import bovw
-import bovw.ray
 import engines
 import numpy as np
 import pyarrow as pa
@@ -38,6 +35,9 @@ from engines import (
     run_digits,
 )
 from ray.cluster_utils import Cluster
+
+import bovw
+import bovw.ray
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 OBJECT_STORE = 150 << 20

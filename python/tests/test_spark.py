@@ -1,4 +1,3 @@
-# ruff: noqa: D103 - the names of tests say what they hold
 """bovw.spark on two executor processes, against `bovw run`."""
 
 from __future__ import annotations
@@ -19,8 +18,6 @@ pytest.importorskip("pyspark")
 if shutil.which("java") is None:
     pytest.skip("Spark needs Java", allow_module_level=True)
 
-import bovw
-import bovw.spark
 import engines
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -41,6 +38,9 @@ from engines import (
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.functions import rand
 from pyspark.sql.types import ArrayType, FloatType, IntegerType
+
+import bovw
+import bovw.spark
 
 
 @pytest.fixture(scope="module")
