@@ -37,12 +37,16 @@ def test_queries(python, digits):
     assert "1.0" in out, "the first image is most like itself"
 
 
-def test_the_readme_s_lines(python, digits):
+@pytest.mark.parametrize("readme", ["README.md", "python/README.md"])
+def test_the_readmes_lines(python, digits, readme):
     root = EXAMPLES.parents[1]
-    lines = "\n".join(re.findall(r"```python\n(.*?)```", (root / "python" / "README.md").read_text(), re.DOTALL))
-    assert "bovw.Featurizer" in lines
-    script = f"import os\nos.chdir({str(root)!r})\n" + lines.replace("out/", f"{digits.run.dir.parent}/readme-")
-    python(script)
+    lines = re.findall(r"```python\n(.*?)```", (root / readme).read_text(), re.DOTALL)
+    assert any("bovw.Featurizer" in block for block in lines)
+    out = digits.run.dir.parent / "readme"
+    # What the command that stands before them leaves.
+    bovw.run(digits.job, set={"output.dir": str(out / "digits")})
+    text = "\n".join(lines).replace('"out/', f'"{out}/')
+    python(f"import os\nos.chdir({str(root)!r})\n{text}")
 
 
 def test_the_version_is_the_crate_s():
