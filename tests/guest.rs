@@ -381,6 +381,31 @@ fn learning_twice_and_going_on_afterwards_changes_no_word() {
 }
 
 #[test]
+fn counting_goes_on_from_where_a_sketch_ends_and_not_beside_other_numbers() {
+    let (scene, _) = scene(&[]);
+    let expected = words(&scene).0;
+    let rows: Vec<u64> = (0..u64::from(N)).collect();
+    let mut first = learner(&[]);
+    add(&mut first, &rows[..20], Numbers::InOrder);
+    let mut second = learner(&[]);
+    second
+        .merge(&first.sketch().expect("a sketch"))
+        .expect("merged");
+    let place = Place::file("the images".as_ref());
+    let none = |_| Picture::Image(Err(String::new()));
+    let refused = second.add(1, &none, Numbers::InOrder, &place, work(1));
+    assert!(
+        refused
+            .expect_err("refused")
+            .to_string()
+            .contains("numbers")
+    );
+    second.count_on_from(first.n_counted());
+    add(&mut second, &rows[20..], Numbers::InOrder);
+    assert_eq!(learned(&mut second), [expected]);
+}
+
+#[test]
 fn without_numbers_neither_order_nor_repeats_matter() {
     let rows: Vec<u64> = (0..u64::from(N)).collect();
     let back: Vec<u64> = rows.iter().rev().chain(&rows).copied().collect();

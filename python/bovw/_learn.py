@@ -161,12 +161,13 @@ class Learner:
         return _one_or_all(words)
 
     def __getstate__(self) -> tuple:
-        return self._arguments, self.sketch()
+        return self._arguments, self.sketch(), self._native.n_counted
 
     def __setstate__(self, state: tuple) -> None:
-        arguments, sketch = state
+        arguments, sketch, n_counted = state
         self.__init__(**arguments)
         self.merge(sketch)
+        self._native.count_on_from(n_counted)
 
 
 def learn(

@@ -59,6 +59,16 @@ impl Learner {
     }
 
     #[getter]
+    fn n_counted(&self, py: Python<'_>) -> u64 {
+        py.detach(|| self.lock().n_counted())
+    }
+
+    /// Counts on from a number: the images before it are in sketches that were merged.
+    fn count_on_from(&self, py: Python<'_>, n_counted: u64) {
+        py.detach(|| self.lock().count_on_from(n_counted));
+    }
+
+    #[getter]
     fn needs_documents(&self, py: Python<'_>) -> bool {
         py.detach(|| self.lock().job().features.needs_documents())
     }

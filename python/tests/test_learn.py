@@ -66,6 +66,14 @@ def test_a_learner_goes_on_after_pickling(digits):
     again = pickle.loads(pickle.dumps(learner))
     again.add(digits.images[900:], rows=range(900, len(digits.images)))
     assert again.learn() == expected
+    counted = pickle.loads(pickle.dumps(bovw.Learner(**digits.arguments).add(digits.images[:900])))
+    assert counted.add(digits.images[900:]).learn() == expected
+
+
+def test_images_are_not_counted_beside_images_with_numbers(digits):
+    learner = bovw.Learner(**digits.arguments).add(digits.images[:9], rows=range(9))
+    with pytest.raises(bovw.JobError, match="give these their numbers"):
+        learner.add(digits.images[9:])
 
 
 def test_without_numbers_the_order_of_arrow_data_does_not_matter(digits):

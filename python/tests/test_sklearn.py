@@ -62,7 +62,9 @@ def test_fitting_in_pieces_gives_the_words_of_the_whole(digits, fitted):
     for start in range(0, len(digits.images), 250):
         pieces.partial_fit(digits.images[start : start + 250])
     assert pieces.vocabulary_ == fitted.vocabulary_
-    # And goes on.
+    # And goes on, somewhere else.
+    half = pickle.loads(pickle.dumps(clone(fitted).partial_fit(digits.images[:800])))
+    assert half.partial_fit(digits.images[800:]).vocabulary_ == fitted.vocabulary_
     pieces.partial_fit(digits.images[:50])
     assert pieces.vocabulary_ != fitted.vocabulary_
 

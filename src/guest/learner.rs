@@ -129,10 +129,21 @@ impl Learner {
         self.sizes.iter().map(|size| size.gather.n_patches()).sum()
     }
 
+    /// Images that were counted so far.
+    pub fn n_counted(&self) -> u64 {
+        self.n_counted
+    }
+
+    /// Counts on from a number: the images before it are in sketches that were merged.
+    pub fn count_on_from(&mut self, n_counted: u64) {
+        self.n_counted = n_counted;
+        self.seen.retain(|&number| number >= n_counted);
+    }
+
     /// Draws patches of `n` images: `picture` gives each.
     ///
     /// # Errors
-    /// A bad image where `input.on_bad_image = "fail"`, with nothing of its part of the call in the sample; an
+    /// Images are to be counted, and others were numbered before; a bad image where `input.on_bad_image = "fail"`, with nothing of its part of the call in the sample; an
     /// interruption; a full disk.
     pub fn add<'a>(
         &mut self,
@@ -144,6 +155,11 @@ impl Learner {
     ) -> Result<()> {
         if let Numbers::Given(given) = numbers {
             assert_eq!(given.len(), n, "a number for each image");
+        }
+        if matches!(numbers, Numbers::InOrder) && !self.seen.is_empty() {
+            return Err(Error::Usage {
+                message: "images with numbers of their own are in the sample, so that others cannot be counted\n  help: give these their numbers as well".to_owned(),
+            });
         }
         self.decide_color(n, picture)?;
         let mut start = 0;
