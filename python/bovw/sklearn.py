@@ -21,7 +21,8 @@ class BagOfPatches(TransformerMixin, BaseEstimator):
     """Learns words of image patches, and makes of each image the vector of its words.
 
     ``fit`` of all images at once and ``partial_fit`` of them in pieces, in the same order, give the same words: the
-    sample of patches is the same, and words are learned of it when they are first needed.
+    sample of patches is the same, and words are learned of it when they are first needed. Once they are, a pickle
+    has the words and not the sample, so that it stays small; images can then be added only to the original.
 
     Parameters
     ----------
@@ -140,7 +141,12 @@ class BagOfPatches(TransformerMixin, BaseEstimator):
 
     def partial_fit(self, X: Any, y: Any = None) -> BagOfPatches:
         """Draws patches of more images; words are learned of all that were drawn when they are next needed."""
-        is_first = not hasattr(self, "_learner")
+        is_first = not self.__sklearn_is_fitted__()
+        if not is_first and self._learner is None:
+            raise ValueError(
+                "this transformer was pickled with its words and without its sample, so no images can be added: "
+                "fit another one, or pickle before words are learned"
+            )
         images = self._images(X, reset=is_first)
         if is_first:
             self._learner = self._new_learner()
@@ -172,6 +178,10 @@ class BagOfPatches(TransformerMixin, BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_learner")
+
+    def __getstate__(self) -> dict:
+        state = super().__getstate__()
+        return state | {"_learner": None} if state.get("_featurizer") else state
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -65,6 +65,10 @@ def test_fitting_in_pieces_gives_the_words_of_the_whole(digits, fitted):
     # And goes on, somewhere else.
     half = pickle.loads(pickle.dumps(clone(fitted).partial_fit(digits.images[:800])))
     assert half.partial_fit(digits.images[800:]).vocabulary_ == fitted.vocabulary_
+    learned = pickle.dumps(pieces)
+    assert len(learned) < 50_000, "words, and no sample"
+    with pytest.raises(ValueError, match="without its sample"):
+        pickle.loads(learned).partial_fit(digits.images[:50])
     pieces.partial_fit(digits.images[:50])
     assert pieces.vocabulary_ != fitted.vocabulary_
 
