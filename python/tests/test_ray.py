@@ -172,6 +172,8 @@ def test_words_without_numbers_of_images(digits: ray.data.Dataset) -> None:
 def test_learning_that_cannot_work(digits: ray.data.Dataset, tmp_path: Path) -> None:
     with pytest.raises(bovw.JobError):
         bovw.ray.learn(digits, **{**LEARNING, "k": 0})
+    with pytest.raises(bovw.JobError, match="tf-idf"):
+        bovw.ray.learn(digits, weighting="tf-idf", **LEARNING)
     with pytest.raises(bovw.DataError, match='column "number": is missing'):
         bovw.ray.learn(digits, rows="number", **LEARNING)
     bad = ray.data.read_parquet(str(bad_shard(tmp_path / "bad.parquet")))
@@ -180,9 +182,13 @@ def test_learning_that_cannot_work(digits: ray.data.Dataset, tmp_path: Path) -> 
 
 
 def test_a_job_is_the_same_files(expected: bovw.Run, arms: Arms, tmp_path: Path) -> None:
+    sets = {"output.dir": str(tmp_path / "out")}
     with arms.kills_one("run-within"), arms.kills_one("run-after"):
-        made = bovw.ray.run(JOB, set={"output.dir": str(tmp_path / "out")}, max_row_groups=1)
+        made = bovw.ray.run(JOB, set=sets, max_row_groups=1)
     assert results(made) == results(expected)
+    again = bovw.ray.run(JOB, set=sets)
+    assert results(again) == results(expected)
+    assert again.manifest == made.manifest
 
 
 def test_tasks_twice_and_in_disorder(expected: bovw.Run, tmp_path: Path) -> None:

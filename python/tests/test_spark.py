@@ -186,6 +186,8 @@ def test_words_without_numbers_of_images(digits: DataFrame) -> None:
 def test_learning_that_cannot_work(digits: DataFrame, spark: SparkSession, tmp_path: Path) -> None:
     with pytest.raises(bovw.JobError):
         bovw.spark.learn(digits, **{**LEARNING, "k": 0})
+    with pytest.raises(bovw.JobError, match="tf-idf"):
+        bovw.spark.learn(digits, weighting="tf-idf", **LEARNING)
     with pytest.raises(bovw.DataError, match='column "number": is missing'):
         bovw.spark.learn(digits, rows="number", **LEARNING)
     bad = spark.read.parquet(str(bad_shard(tmp_path / "bad.parquet")))
@@ -194,9 +196,13 @@ def test_learning_that_cannot_work(digits: DataFrame, spark: SparkSession, tmp_p
 
 
 def test_a_job_is_the_same_files(spark: SparkSession, expected: bovw.Run, arms: Arms, tmp_path: Path) -> None:
+    sets = {"output.dir": str(tmp_path / "out")}
     with arms.kills_one("run-within"), arms.kills_one("run-after"):
-        made = bovw.spark.run(spark, JOB, set={"output.dir": str(tmp_path / "out")}, max_row_groups=1)
+        made = bovw.spark.run(spark, JOB, set=sets, max_row_groups=1)
     assert results(made) == results(expected)
+    again = bovw.spark.run(spark, JOB, set=sets)
+    assert results(again) == results(expected)
+    assert again.manifest == made.manifest
 
 
 def test_tasks_twice_and_in_disorder(spark: SparkSession, expected: bovw.Run, tmp_path: Path) -> None:
