@@ -27,6 +27,8 @@ ROOT = Path(__file__).resolve().parents[1]
 MNIST = ROOT.parent / "shared" / "data" / "mnist" / "t10k-images-idx3-ubyte.gz"
 KERNEL = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / "examples" / "bench_featurize"
 HEADER_BYTES = 16
+LEAST = 0.95
+"""Of the kernel's speed, what a featurizer must reach."""
 
 
 def load(n: int) -> np.ndarray:
@@ -96,12 +98,17 @@ def main() -> None:
             row()
         rounds = [{name: row() for name, row in rows.items()} for _ in range(options.rounds)]
     print(f"{options.images} images of 28x28, 6x6 patches, k = {options.k}, median of {options.rounds} rounds\n")
-    beside = "Rust kernel, 1 thread"
+    beside, ratios = "Rust kernel, 1 thread", {}
     for name in rows:
         beside = name if name.startswith("Rust") else beside
         seconds = statistics.median(one_round[name] for one_round in rounds)
         ratio = statistics.median(one_round[beside] / one_round[name] for one_round in rounds)
+        ratios[name] = ratio
         print(f"{name:48} {seconds:7.3f} s {options.images / seconds:10,.0f} images/s   {ratio:5.2f} of the kernel")
+
+    slow = [name for name in rows if name.startswith("Featurizer") and ratios[name] < LEAST]
+    if slow:
+        raise SystemExit(f"less than {LEAST} of the kernel: {', '.join(slow)}")
 
 
 if __name__ == "__main__":

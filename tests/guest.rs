@@ -406,6 +406,71 @@ fn counting_goes_on_from_where_a_sketch_ends_and_not_beside_other_numbers() {
 }
 
 #[test]
+fn images_that_were_counted_in_two_places_are_not_merged() {
+    let rows: Vec<u64> = (0..u64::from(N)).collect();
+    let mut parts = [learner(&[]), learner(&[])];
+    add(&mut parts[0], &rows[..20], Numbers::InOrder);
+    add(&mut parts[1], &rows[20..], Numbers::InOrder);
+    let sketch = parts[1].sketch().expect("a sketch");
+    let [first, second] = &mut parts;
+    for learner in [first, second] {
+        let n_patches = learner.n_patches();
+        let refused = learner.merge(&sketch).expect_err("refused").to_string();
+        assert!(refused.contains("more than one place"), "{refused}");
+        assert_eq!(learner.n_patches(), n_patches);
+    }
+    let refused = parts[0].add(
+        1,
+        &|_| Picture::Encoded(b""),
+        Numbers::Given(&[70]),
+        &Place::file("x".as_ref()),
+        work(1),
+    );
+    assert!(
+        refused
+            .expect_err("refused")
+            .to_string()
+            .contains("counted")
+    );
+}
+
+#[test]
+fn a_call_that_failed_is_made_again_and_takes_nothing_twice() {
+    let pictures = pictures(N, 14, 13);
+    let shape = Shape {
+        height: 14,
+        width: 13,
+        channels: 1,
+        channels_first: false,
+    };
+    let n = 5000;
+    let whole = |at: usize| Picture::Bytes(shape, pictures[at % N as usize].as_raw());
+    let broken = |at: usize| match at {
+        4500 => Picture::Encoded(b"no image"),
+        _ => whole(at),
+    };
+    let place = Place::file("the images".as_ref());
+    let mut expected = learner(&[]);
+    let added = expected.add(n, &whole, Numbers::InOrder, &place, work(2));
+    added.expect("added");
+    let mut again = learner(&[]);
+    let failed = again.add(n, &broken, Numbers::InOrder, &place, work(2));
+    assert!(
+        failed
+            .expect_err("a bad image")
+            .to_string()
+            .contains("row 4500")
+    );
+    assert!(again.n_patches() > 0 && again.n_counted() == 0);
+    let added = again.add(n, &whole, Numbers::InOrder, &place, work(2));
+    added.expect("added");
+    assert_eq!(
+        again.sketch().expect("a sketch"),
+        expected.sketch().expect("a sketch")
+    );
+}
+
+#[test]
 fn without_numbers_neither_order_nor_repeats_matter() {
     let rows: Vec<u64> = (0..u64::from(N)).collect();
     let back: Vec<u64> = rows.iter().rev().chain(&rows).copied().collect();

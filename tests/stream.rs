@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::io::Cursor;
+use std::io::{Cursor, Read, Write};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
@@ -165,13 +165,21 @@ fn flipped_bits_of_a_stream_never_end_in_a_panic() {
 fn what_a_stream_cannot_do_is_told_with_what_to_do() {
     let scene = scene();
     let images = stream(&batch(), 10);
-    let cases: [(&[&str], &str); 8] = [
+    let cases: [(&[&str], &str); 10] = [
         (&["--kind", "featurize"], "there are no words in"),
         (&["--kind", "learn"], "takes sketches"),
         (&["--kind", "learn", "a.arrows"], "--vocabulary FILE"),
         (&["--kind", "sample", "a.arrows"], "images come on stdin"),
         (&["--kind", "sample", "--rows", "image"], "numbers of rows"),
         (&["--kind", "sample", "--rows", "id"], "is missing"),
+        (
+            &["--kind", "sample", "--layout", "list"],
+            "leave --layout out",
+        ),
+        (
+            &["--kind", "sample", "--set", "input.color=\"auto\""],
+            "has its own",
+        ),
         (
             &["--kind", "sample", "--set", "patches.size=[[3,3],[4,4]]"],
             "a stream is one",
@@ -204,4 +212,56 @@ fn an_empty_stream_gives_an_empty_stream_of_the_same_schema() {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let made = read(ended.stdout);
     assert_eq!((made.num_rows(), made.schema()), (0, full.schema()));
+}
+
+/// A producer may wait for an answer before it writes more.
+#[test]
+fn each_batch_is_answered_before_the_next_one_comes() {
+    let scene = scene();
+    scene.run(&[]).ok();
+    let mut child = spawned(&scene);
+    let mut stdin = child.stdin.take().expect("piped");
+    let mut stdout = child.stdout.take().expect("piped");
+    let mut writer = StreamWriter::try_new(Vec::new(), &batch().schema()).expect("begun");
+    let mut n_read = 0;
+    for start in [0, 10, 20] {
+        writer.write(&batch().slice(start, 10)).expect("written");
+        stdin
+            .write_all(&std::mem::take(writer.get_mut()))
+            .expect("taken");
+        stdin.flush().expect("taken");
+        let mut some = [0; 1 << 16];
+        n_read += stdout.read(&mut some).expect("an answer");
+    }
+    drop(stdin);
+    let mut rest = Vec::new();
+    stdout.read_to_end(&mut rest).expect("the end");
+    assert!(n_read > 3 * 10 * 8 * 4);
+    // Without an end of its own the stream was cut off, and that is told after all answers.
+    assert_eq!(child.wait().expect("ended").code(), Some(1));
+}
+
+#[test]
+fn an_idle_stream_is_interrupted_at_once() {
+    let scene = scene();
+    scene.run(&[]).ok();
+    let mut child = spawned(&scene);
+    let _open = child.stdin.take();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let killed = std::process::Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(killed.expect("kill").success());
+    assert_eq!(child.wait().expect("ended").code(), Some(130));
+}
+
+fn spawned(scene: &Scene) -> std::process::Child {
+    std::process::Command::new(assert_cmd::cargo::cargo_bin!("bovw"))
+        .args(["stream", scene.path("job.toml").to_str().expect("a path")])
+        .args(["--kind", "featurize"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("started")
 }

@@ -66,6 +66,11 @@ def schema_of_result(featurizer: Featurizer, schema: pa.Schema, layout: str) -> 
 def check_learner(settings: Mapping[str, Any], schema: pa.Schema | None = None, rows: str | None = None) -> None:
     """Refuses settings that cannot work, and columns that are missing, before anything is sent."""
     learner = Learner(**settings)
+    if settings.get("color") == "auto":
+        raise _errors.JobError(
+            'input.color: "auto" goes by the first image, and every partition has its own\n'
+            '  help: set it to "grey" or "rgb"'
+        )
     if schema is not None:
         learner.add(_nothing(schema), rows=rows)
     if learner._native.needs_documents:

@@ -12,6 +12,7 @@ from . import _bovw
 from ._errors import JobError
 from ._images import as_list_or_array, is_arrow
 from ._settings import settings as settings_of
+from ._settings import threads_of
 
 
 class Featurizer:
@@ -68,7 +69,7 @@ class Featurizer:
         several = vocabulary if isinstance(vocabulary, (list, tuple)) else [vocabulary]
         self.vocabularies: list[_bovw.Vocabulary] = [_loaded(one) for one in several]
         given = {name: value for name, value in self._arguments.items() if name != "threads"}
-        self._native = _bovw.Featurizer(self.vocabularies, settings_of(given), threads)
+        self._native = _bovw.Featurizer(self.vocabularies, settings_of(given), threads_of(threads))
 
     @property
     def n_values(self) -> int:
@@ -88,7 +89,8 @@ class Featurizer:
         images : array, list, or Arrow data
             - an array ``(n, height, width)`` or ``(n, height, width, channels)``, or with channels first as torch has
               them; uint8 is not copied, other numbers become float32;
-            - a list of arrays of any sizes, of bytes of image files, paths, pictures of Pillow, and ``None``;
+            - a list of arrays of any sizes, of bytes of image files, paths (which must be there), pictures of Pillow,
+              and ``None``;
             - whatever exports Arrow data (pyarrow, polars, pandas, DuckDB, arro3): a batch, a table, a stream.
         layout : {"fixed_size_list", "list"}
             Type of the vectors in Arrow data; Spark takes lists alone.

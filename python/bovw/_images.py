@@ -5,7 +5,9 @@ An array of bytes or of float32 in C order goes through without a copy; any othe
 
 from __future__ import annotations
 
+import io
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ def as_list_or_array(images: Any) -> list | np.ndarray:
     """An array ``(n, height, width, channels)``, or a list of single images and ``None``."""
     if isinstance(images, (str, bytes, bytearray, os.PathLike)):
         raise TypeError("a single image was given; bovw takes several: put it into a list")
+    if isinstance(images, Mapping):
+        raise TypeError("a mapping was given; bovw takes arrays, lists of images, and Arrow data")
     if isinstance(images, (list, tuple)):
         return [one(image, at) for at, image in enumerate(images)]
     if not hasattr(images, "__array__") and hasattr(images, "__iter__"):
@@ -50,6 +54,8 @@ def one(image: Any, at: int) -> np.ndarray | bytes | None:
         return bytes(image)
     if isinstance(image, (str, os.PathLike)):
         return Path(image).read_bytes()
+    if hasattr(image, "mode") and hasattr(image, "convert"):
+        return picture(image, at)
     array = np.asarray(image)
     if array.ndim == 2:
         array = array[..., np.newaxis]
@@ -61,6 +67,21 @@ def one(image: Any, at: int) -> np.ndarray | bytes | None:
             "(height, width, channels), bytes of an image file, paths, pictures of Pillow, and None"
         )
     return numbers(array, f"image {at}")
+
+
+def picture(image: Any, at: int) -> np.ndarray | bytes:
+    """A picture of Pillow: its pixels, or the PNG of it where the decoder knows better what they mean."""
+    if image.mode in ("L", "RGB"):
+        return one(np.asarray(image), at)
+    if image.mode in ("1", "P", "LA", "RGBA", "I;16"):
+        file = io.BytesIO()
+        image.save(file, "png", compress_level=1)
+        return file.getvalue()
+    if image.mode in ("CMYK", "HSV", "LAB", "YCbCr"):
+        return one(np.asarray(image.convert("RGB")), at)
+    if image.mode in ("I", "F"):
+        return one(np.asarray(image), at)
+    raise TypeError(f"image {at} is a picture of mode {image.mode}; convert it to L or RGB")
 
 
 def channels_last(array: np.ndarray, last: int, first: int, axis: int) -> np.ndarray:

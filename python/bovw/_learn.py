@@ -12,7 +12,7 @@ from . import _bovw
 from ._errors import JobError
 from ._images import as_list_or_array, is_arrow
 from ._run import Progress, shown
-from ._settings import settings
+from ._settings import memory_of, rows_of, settings, threads_of
 
 Words = _bovw.Vocabulary | list[_bovw.Vocabulary]
 
@@ -94,10 +94,10 @@ class Learner:
     ) -> None:
         self._arguments = {name: value for name, value in locals().items() if name != "self"}
         given = {name: value for name, value in self._arguments.items() if name not in ("threads", "memory")}
-        self._native = _bovw.Learner(settings(given), threads, memory)
+        self._native = _bovw.Learner(settings(given), threads_of(threads), memory_of(memory))
 
     def add(self, images: Any, rows: str | Sequence[int] | None = None) -> Learner:
-        """Draws patches of images.
+        """Draws patches of images. A call that failed can be made again: what it took is not taken twice.
 
         Parameters
         ----------
@@ -120,8 +120,7 @@ class Learner:
             return self
         if isinstance(rows, str):
             raise TypeError("rows names a column of Arrow data; for arrays and lists give the numbers themselves")
-        numbers = None if rows is None else [int(row) for row in np.asarray(rows)]
-        self._add(as_list_or_array(images), numbers)
+        self._add(as_list_or_array(images), rows_of(rows))
         return self
 
     def _add(self, images: Any, numbers: list[int] | None) -> None:
@@ -145,7 +144,7 @@ class Learner:
         return self._native.sketch()
 
     def merge(self, sketch: bytes) -> Learner:
-        """Takes in a sketch; what it has of images that were seen already is passed over."""
+        """Takes in a sketch, of :meth:`sketch` or of ``bovw stream``; images that were seen already are passed over."""
         self._native.merge(bytes(sketch))
         return self
 
@@ -161,12 +160,15 @@ class Learner:
         return _one_or_all(words)
 
     def __getstate__(self) -> tuple:
-        return self._arguments, self.sketch(), self._native.n_counted
+        # An "auto" that was decided stays so.
+        decided = {"color": self.settings["input"]["color"]} if self.n_patches else {}
+        return self._arguments | decided, self.sketch(), self._native.n_counted
 
     def __setstate__(self, state: tuple) -> None:
         arguments, sketch, n_counted = state
         self.__init__(**arguments)
-        self.merge(sketch)
+        if arguments["color"] != "auto":
+            self.merge(sketch)
         self._native.count_on_from(n_counted)
 
 
@@ -200,8 +202,7 @@ def learn(
             )
         return learner.add(images, rows).learn(progress)
     images = as_list_or_array(images)
-    numbers = None if rows is None else [int(row) for row in np.asarray(rows)]
-    learner._add(images, numbers)
+    learner._add(images, rows_of(rows))
     words = learner.learn(progress)
     if not learner._native.needs_documents:
         return words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -9,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from . import _bovw
-from ._settings import sets_of
+from ._errors import JobError
+from ._settings import memory_of, sets_of, threads_of
 
 Progress = bool | Callable[[str, int, int], Any] | None
 
@@ -34,8 +36,12 @@ class Run:
     @property
     def vocabulary(self) -> _bovw.Vocabulary:
         """The words, of a job with one size of patches."""
-        (only,) = self.vocabularies
-        return only
+        vocabularies = self.vocabularies
+        if len(vocabularies) != 1:
+            raise ValueError(
+                f"this run has {len(vocabularies)} vocabularies, one for each size of patches: see .vocabularies"
+            )
+        return vocabularies[0]
 
     @property
     def report(self) -> Path:
@@ -67,7 +73,8 @@ def run(
     job : path
         The job file.
     set : mapping, optional
-        Keys of the job and their values, such as ``{"vocabulary.k": 200}``.
+        Keys of the job and their values, such as ``{"vocabulary.k": 200}``. Paths that are text start at the job file's
+        folder, as in the job file; a :class:`pathlib.Path` starts at the working directory.
     fresh : bool
         Start over: remove what an earlier run of this job left.
     threads, memory : optional
@@ -81,7 +88,7 @@ def run(
     Run
     """
     with shown(progress) as look:
-        directory, manifest = _bovw.run(job, sets_of(set or {}), fresh, threads, memory, look)
+        directory, manifest = _bovw.run(job, sets_of(set or {}), fresh, threads_of(threads), memory_of(memory), look)
     return Run(Path(directory), json.loads(manifest))
 
 
@@ -95,6 +102,11 @@ class shown:
 
     def __enter__(self) -> Callable[[str, int, int], Any] | None:
         if self._progress is True:
+            if importlib.util.find_spec("tqdm") is None:
+                raise JobError(
+                    "progress=True shows a bar with tqdm, which is not there\n"
+                    "  help: pip install tqdm, or give a function"
+                )
             return self._look
         return self._progress or None
 

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+from joblib import effective_n_jobs
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted, check_random_state, validate_data
 
@@ -63,7 +64,7 @@ class BagOfPatches(TransformerMixin, BaseEstimator):
     random_state : int, RandomState or None, default=0
         Seed of every draw; with an integer results are the same bytes everywhere.
     n_jobs : int, optional
-        Threads; None and -1 are all cores.
+        Threads, as everywhere in scikit-learn: None is 1, -1 is all cores.
 
     Attributes
     ----------
@@ -133,10 +134,11 @@ class BagOfPatches(TransformerMixin, BaseEstimator):
         y : ignored
         """
         images = self._images(X, reset=True)
-        self._learner = self._new_learner()
-        self._learner.add(images)
-        self._featurizer = None
-        self._learned()
+        learner = self._new_learner()
+        learner.add(images)
+        words = learner.learn()
+        self._learner, self._featurizer = learner, None
+        self._use(words)
         return self
 
     def partial_fit(self, X: Any, y: Any = None) -> BagOfPatches:
@@ -148,10 +150,9 @@ class BagOfPatches(TransformerMixin, BaseEstimator):
                 "fit another one, or pickle before words are learned"
             )
         images = self._images(X, reset=is_first)
-        if is_first:
-            self._learner = self._new_learner()
-        self._learner.add(images)
-        self._featurizer = None
+        learner = self._new_learner() if is_first else self._learner
+        learner.add(images)
+        self._learner, self._featurizer = learner, None
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -169,8 +170,9 @@ class BagOfPatches(TransformerMixin, BaseEstimator):
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """A name for each value of a vector: its word, and its cell where there are several."""
         check_is_fitted(self)
-        n_values, k = self._learned().n_values, self.n_words
-        if self.encoding == "vlad":
+        featurizer = self._learned()
+        n_values, k = featurizer.n_values, featurizer.vocabularies[0].k
+        if featurizer.settings["features"]["encoding"] == "vlad":
             return np.asarray([f"value{at}" for at in range(n_values)], dtype=object)
         if n_values == k:
             return np.asarray([f"word{word}" for word in range(k)], dtype=object)
@@ -197,11 +199,20 @@ class BagOfPatches(TransformerMixin, BaseEstimator):
 
     def _learned(self) -> Featurizer:
         if self._featurizer is None:
-            self._featurizer = Featurizer(self._learner.learn(), threads=self._threads())
-            self.n_iter_ = self._learner.n_steps[0]
+            self._use(self._learner.learn())
         return self._featurizer
 
+    def _use(self, words: Any) -> None:
+        self._featurizer = Featurizer(words, threads=effective_n_jobs(self.n_jobs))
+        self.n_iter_ = self._learner.n_steps[0]
+
     def _new_learner(self) -> Learner:
+        if np.ndim(self.patch_size) > 1:
+            raise ValueError(
+                f"patch_size={self.patch_size} is not one size: take a transformer for each, in a FeatureUnion"
+            )
+        if "tf-idf" in ([self.weighting] if isinstance(self.weighting, str) else self.weighting):
+            raise ValueError('weighting="tf-idf" takes a second look at the images; see bovw.learn')
         return Learner(
             k=self.n_words,
             patch=self.patch_size,
@@ -219,18 +230,13 @@ class BagOfPatches(TransformerMixin, BaseEstimator):
             n_init=self.n_init,
             max_iter=self.max_iter,
             seed=self._seed(),
-            threads=self._threads(),
+            threads=effective_n_jobs(self.n_jobs),
         )
 
     def _seed(self) -> int:
         if isinstance(self.random_state, (int, np.integer)):
             return int(self.random_state)
         return int(check_random_state(self.random_state).randint(MAX_SEED))
-
-    def _threads(self) -> int | None:
-        if self.n_jobs is None or self.n_jobs < 0:
-            return None
-        return self.n_jobs
 
     def _images(self, X: Any, *, reset: bool) -> np.ndarray:
         """Images ``(n, height, width[, channels])``."""
@@ -245,6 +251,10 @@ class BagOfPatches(TransformerMixin, BaseEstimator):
 
     def _shape(self, n_values: int) -> tuple[int, ...]:
         if self.image_shape is not None:
+            if np.ndim(self.image_shape) != 1:
+                raise ValueError(
+                    f"image_shape={self.image_shape!r} is not (height, width) or (height, width, channels)"
+                )
             if math.prod(self.image_shape) != n_values:
                 raise ValueError(
                     f"image_shape={self.image_shape} has {math.prod(self.image_shape)} values, rows have {n_values}"

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from . import _bovw
+from ._errors import JobError
 from ._run import Progress, Run, shown
-from ._settings import sets_of
+from ._settings import memory_of, sets_of, threads_of
 
 __all__ = ["TaskPlan", "merge", "plan", "run"]
 
@@ -62,7 +63,9 @@ def plan(
     max_row_groups : int, optional
         Row groups of a task, at most; a task is a whole file if left out.
     """
-    text = _bovw.plan_tasks(job, sets_of(set or {}), fresh, max_row_groups, threads, memory)
+    if max_row_groups is not None and max_row_groups < 1:
+        raise JobError(f"max_row_groups: {max_row_groups} is not possible\n  help: give 1 or more, or leave it out")
+    text = _bovw.plan_tasks(job, sets_of(set or {}), fresh, max_row_groups, threads_of(threads), memory_of(memory))
     planned = json.loads(text)
     return TaskPlan(Path(planned["dir"]), planned["kinds"], planned["tasks"])
 
@@ -77,7 +80,7 @@ def run(
     memory: str | None = None,
 ) -> dict:
     """Does one task of a job that is planned, unless it is done; gives its receipt."""
-    return json.loads(_bovw.run_task(job, kind, task, sets_of(set or {}), threads, memory))
+    return json.loads(_bovw.run_task(job, kind, task, sets_of(set or {}), threads_of(threads), memory_of(memory)))
 
 
 def merge(
@@ -91,7 +94,7 @@ def merge(
 ) -> Run | None:
     """Merges what the tasks of a kind have made; gives the run once it is done, after the last kind."""
     with shown(progress) as look:
-        merged = _bovw.merge_tasks(job, kind, sets_of(set or {}), threads, memory, look)
+        merged = _bovw.merge_tasks(job, kind, sets_of(set or {}), threads_of(threads), memory_of(memory), look)
     if merged is None:
         return None
     directory, manifest = merged

@@ -10,11 +10,14 @@
 use std::ffi::CStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{Array, RecordBatch, RecordBatchReader, StructArray, make_array};
+use arrow::array::{
+    Array, ArrayReader, ArrayRef, AsArray, RecordBatch, RecordBatchReader, StructArray, make_array,
+};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi, to_ffi};
-use arrow::ffi_stream::{FFI_ArrowArrayStream, RecordBatchStreamReader};
+use arrow::ffi_stream::{ArrayStreamReader, FFI_ArrowArrayStream};
+use arrow::record_batch::RecordBatchIterator;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
@@ -67,21 +70,36 @@ fn batch(schema: &Bound<'_, PyCapsule>, array: &Bound<'_, PyCapsule>) -> PyResul
     // SAFETY: the producer vouches for the buffers that the struct names.
     let data = unsafe { from_ffi(array, schema) }.map_err(wrong)?;
     let field = Field::try_from(schema).map_err(wrong)?;
-    if !matches!(field.data_type(), DataType::Struct(_)) || is_image(&field) {
-        let field = field.with_name(ONLY_COLUMN);
-        let schema = Arc::new(Schema::new(vec![field]));
-        return RecordBatch::try_new(schema, vec![make_array(data)]).map_err(wrong);
+    to_batch(&field, make_array(data)).map_err(wrong)
+}
+
+/// An array as a record batch: a struct as its columns, anything else as a column of images alone.
+fn to_batch(field: &Field, array: ArrayRef) -> Result<RecordBatch, ArrowError> {
+    if is_column(field) {
+        return RecordBatch::try_new(Arc::new(schema_of(field)), vec![array]);
     }
-    let rows = StructArray::from(data);
+    let rows = array.as_struct();
     if rows.null_count() > 0 {
-        return Err(PyValueError::new_err(
-            "a record batch whose rows are null cannot be used",
+        return Err(ArrowError::InvalidArgumentError(
+            "a row of it is null as a whole".to_owned(),
         ));
     }
-    let metadata = field.metadata().clone();
-    let batch = RecordBatch::from(rows);
-    let schema = batch.schema().as_ref().clone().with_metadata(metadata);
-    batch.with_schema(Arc::new(schema)).map_err(wrong)
+    RecordBatch::from(rows.clone()).with_schema(Arc::new(schema_of(field)))
+}
+
+/// The schema of such batches.
+fn schema_of(field: &Field) -> Schema {
+    match field.data_type() {
+        DataType::Struct(fields) if !is_image(field) => {
+            Schema::new_with_metadata(fields.clone(), field.metadata().clone())
+        }
+        _ => Schema::new(vec![field.clone().with_name(ONLY_COLUMN)]),
+    }
+}
+
+/// Whether data of this type is a column of images, and no rows of several columns.
+fn is_column(field: &Field) -> bool {
+    !matches!(field.data_type(), DataType::Struct(_)) || is_image(field)
 }
 
 /// Whether a struct is an image as Hugging Face stores it, and not a row of columns.
@@ -100,17 +118,17 @@ fn stream(capsule: &Bound<'_, PyCapsule>) -> PyResult<Box<dyn RecordBatchReader 
         .pointer_checked(Some(STREAM))?
         .cast::<FFI_ArrowArrayStream>();
     // SAFETY: a capsule of this name holds such a struct; what is taken leaves a released one behind.
-    let reader = unsafe { FFI_ArrowArrayStream::from_raw(pointer.as_ptr()) };
-    if reader.release().is_none() {
+    let stream = unsafe { FFI_ArrowArrayStream::from_raw(pointer.as_ptr()) };
+    if stream.release().is_none() {
         return Err(PyValueError::new_err(
             "this Arrow stream was read already; streams can be read once",
         ));
     }
-    let schema_of = RecordBatchStreamReader::try_new(reader);
-    match schema_of {
-        Ok(reader) => Ok(Box::new(reader)),
-        Err(error) => Err(wrong(error)),
-    }
+    let arrays = ArrayStreamReader::try_new(stream).map_err(wrong)?;
+    let field = Arc::clone(ArrayReader::field(&arrays));
+    let schema = Arc::new(schema_of(&field));
+    let batches = arrays.map(move |array| to_batch(&field, array?));
+    Ok(Box::new(RecordBatchIterator::new(batches, schema)))
 }
 
 fn wrong(error: ArrowError) -> PyErr {
@@ -182,10 +200,7 @@ impl Batch {
         requested_schema: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
         drop(requested_schema);
-        let batches = arrow::record_batch::RecordBatchIterator::new(
-            [Ok(self.rows.clone())],
-            self.rows.schema(),
-        );
+        let batches = RecordBatchIterator::new([Ok(self.rows.clone())], self.rows.schema());
         export(py, Box::new(batches))
     }
 }
@@ -268,4 +283,17 @@ pub(crate) fn no_arrow_data(data: &Bound<'_, PyAny>) -> PyErr {
         "{} is no Arrow data: it has neither __arrow_c_stream__ nor __arrow_c_array__",
         data.get_type()
     ))
+}
+
+/// Whether Ctrl-C was pressed since the interpreter last looked. It is pressed again, so that the interpreter hears of it
+/// whatever becomes of the error that this call ends with.
+pub(crate) fn is_interrupted() -> bool {
+    Python::attach(|py| match py.check_signals() {
+        Ok(()) => false,
+        Err(_) => {
+            // SAFETY: it may be called at any time; here the interpreter is attached.
+            unsafe { pyo3::ffi::PyErr_SetInterrupt() };
+            true
+        }
+    })
 }

@@ -1,7 +1,9 @@
 //! `bovw._bovw.Featurizer`: images in whichever form to vectors. The Python half brings arrays into the forms known here.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::ThreadId;
 
 use arrow::array::{RecordBatch, RecordBatchReader};
 use arrow::datatypes::SchemaRef;
@@ -15,7 +17,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use crate::arrow_data::{Batch, Incoming, Stream, no_arrow_data};
+use crate::arrow_data::{Batch, Incoming, Stream, is_interrupted, no_arrow_data};
 use crate::errors::raise;
 use crate::interrupt::{briefly, interruptible};
 use crate::vocabulary::Vocabulary;
@@ -44,13 +46,12 @@ type Vectors<'py> = (
 impl Featurizer {
     /// `settings` are keys and values of a job file, such as `features.pooling=[2,2]`.
     #[new]
-    #[pyo3(signature = (vocabularies, settings, threads=None, memory=None))]
+    #[pyo3(signature = (vocabularies, settings, threads=None))]
     fn new(
         py: Python<'_>,
         vocabularies: Vec<Py<Vocabulary>>,
         settings: Vec<String>,
         threads: Option<u32>,
-        memory: Option<String>,
     ) -> PyResult<Featurizer> {
         let words: Vec<_> = vocabularies
             .iter()
@@ -58,8 +59,7 @@ impl Featurizer {
             .collect();
         let overrides = Overrides {
             threads,
-            memory,
-            container: None,
+            ..Overrides::default()
         };
         let made = py.detach(|| guest::Featurizer::new(&words, &settings, &overrides));
         let featurizer = raise(py, made)?;
@@ -339,6 +339,9 @@ impl<'a> View<'a> {
 
 /// Record batches of vectors, made as they are asked for.
 struct FeaturesReader {
+    // The thread that asked for it: the one that signals are looked for on, since it waits for no other with the
+    // interpreter in its hands.
+    asked_by: ThreadId,
     reader: Mutex<Box<dyn RecordBatchReader + Send>>,
     batches: Batches,
     threads: usize,
@@ -358,6 +361,7 @@ impl FeaturesReader {
             None => RecordBatch::new_empty(reader.schema()),
         };
         Ok(FeaturesReader {
+            asked_by: std::thread::current().id(),
             schema: batches.schema(&first)?,
             reader: Mutex::new(reader),
             batches,
@@ -367,6 +371,9 @@ impl FeaturesReader {
     }
 
     fn next_batch(&mut self) -> Option<Result<RecordBatch, ArrowError>> {
+        if std::thread::current().id() == self.asked_by && is_interrupted() {
+            return Some(Err(ArrowError::ExternalError(Box::new(Error::Interrupted))));
+        }
         let batch = match self.first.take() {
             Some(batch) => batch,
             None => {
@@ -401,7 +408,12 @@ impl Iterator for FeaturesReader {
     type Item = Result<RecordBatch, ArrowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.next_batch()
+        // Whoever reads is not of Rust, and a panic would be the end of the process.
+        let next = catch_unwind(AssertUnwindSafe(|| self.next_batch()));
+        next.unwrap_or_else(|_| {
+            let told = "internal error: please report this together with the data";
+            Some(Err(ArrowError::ComputeError(told.to_owned())))
+        })
     }
 }
 

@@ -1,7 +1,8 @@
 //! `bovw._bovw.Learner`: images in whichever form to a sample, sketches and words.
 
-use std::sync::atomic::AtomicBool;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use bovw::guest::stream::add_batch;
@@ -29,7 +30,32 @@ const IMAGES: &str = "the images";
 pub(crate) struct Learner {
     // Only one call at a time changes the sample; the others wait.
     learner: Mutex<guest::Learner>,
+    // What is told of it while a call has it.
+    told: Mutex<Told>,
 }
+
+/// How the sample stood after the last call.
+#[derive(Clone)]
+struct Told {
+    n_patches: u64,
+    n_counted: u64,
+    needs_documents: bool,
+    settings_json: String,
+}
+
+impl Told {
+    fn of(learner: &guest::Learner) -> Told {
+        Told {
+            n_patches: learner.n_patches(),
+            n_counted: learner.n_counted(),
+            needs_documents: learner.job().features.needs_documents(),
+            settings_json: learner.provenance().to_string(),
+        }
+    }
+}
+
+/// How long whoever waits for another call does not look for an interruption.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 #[pymethods]
 impl Learner {
@@ -48,106 +74,107 @@ impl Learner {
             container: bovw::container::memory_limit(),
         };
         let made = py.detach(|| guest::Learner::new(&settings, &overrides));
+        let learner = raise(py, made)?;
         Ok(Learner {
-            learner: Mutex::new(raise(py, made)?),
+            told: Mutex::new(Told::of(&learner)),
+            learner: Mutex::new(learner),
         })
     }
 
     #[getter]
-    fn n_patches(&self, py: Python<'_>) -> u64 {
-        py.detach(|| self.lock().n_patches())
+    fn n_patches(&self) -> u64 {
+        self.told().n_patches
     }
 
     #[getter]
-    fn n_counted(&self, py: Python<'_>) -> u64 {
-        py.detach(|| self.lock().n_counted())
+    fn n_counted(&self) -> u64 {
+        self.told().n_counted
+    }
+
+    #[getter]
+    fn needs_documents(&self) -> bool {
+        self.told().needs_documents
+    }
+
+    #[getter]
+    fn settings_json(&self) -> String {
+        self.told().settings_json
     }
 
     /// Counts on from a number: the images before it are in sketches that were merged.
-    fn count_on_from(&self, py: Python<'_>, n_counted: u64) {
-        py.detach(|| self.lock().count_on_from(n_counted));
+    fn count_on_from(&self, py: Python<'_>, n_counted: u64) -> PyResult<()> {
+        self.with(py, |learner, _| {
+            learner.count_on_from(n_counted);
+            Ok(())
+        })
     }
 
-    #[getter]
-    fn needs_documents(&self, py: Python<'_>) -> bool {
-        py.detach(|| self.lock().job().features.needs_documents())
-    }
-
-    #[getter]
-    fn settings_json(&self, py: Python<'_>) -> String {
-        py.detach(|| self.lock().provenance()).to_string()
-    }
-
-    /// Adds an array of images of one size; their numbers are counted, given, or made of their pixels.
-    #[pyo3(signature = (images, numbers=None, of_content=false))]
+    /// Adds an array of images of one size; their numbers are counted, or given.
+    #[pyo3(signature = (images, numbers=None))]
     fn dense(
         &self,
         py: Python<'_>,
         images: &Bound<'_, PyAny>,
         numbers: Option<Vec<u64>>,
-        of_content: bool,
     ) -> PyResult<()> {
         let images = Images::of(images)?;
-        let numbers = numbers_of(numbers.as_deref(), of_content, images.n())?;
+        let numbers = numbers_of(numbers.as_deref(), images.n())?;
         let views = images.views()?;
         self.add(py, images.n(), &|at| views.picture(at), numbers)
     }
 
     /// Adds a list of images.
-    #[pyo3(signature = (images, numbers=None, of_content=false))]
+    #[pyo3(signature = (images, numbers=None))]
     fn listed(
         &self,
         py: Python<'_>,
         images: &Bound<'_, PyList>,
         numbers: Option<Vec<u64>>,
-        of_content: bool,
     ) -> PyResult<()> {
         let items: Vec<Item<'_>> = images
             .iter()
             .map(|item| Item::of(&item))
             .collect::<PyResult<_>>()?;
         let views: Vec<View<'_>> = items.iter().map(Item::view).collect::<PyResult<_>>()?;
-        let numbers = numbers_of(numbers.as_deref(), of_content, views.len())?;
+        let numbers = numbers_of(numbers.as_deref(), views.len())?;
         self.add(py, views.len(), &|at| views[at].picture(), numbers)
     }
 
     /// Adds the images of Arrow data. `rows` names the column of their numbers; without it these are made of their pixels.
     #[pyo3(signature = (data, rows=None))]
     fn arrow(&self, py: Python<'_>, data: &Bound<'_, PyAny>, rows: Option<String>) -> PyResult<()> {
-        let add =
-            |batch: &RecordBatch, stop: &AtomicBool| self.add_batch(batch, rows.as_deref(), stop);
+        let rows = rows.as_deref();
+        let add = |learner: &mut guest::Learner, batch: &RecordBatch, stop: &AtomicBool| {
+            let threads = learner.job().run.threads;
+            add_batch(learner, batch, rows, Work { threads, stop })
+        };
         match Incoming::of(data)? {
             None => Err(no_arrow_data(data)),
             Some(Incoming::Batch(batch)) => {
-                interruptible(py, |stop| add(&batch, stop), &mut || Ok(()))
+                self.with(py, |learner, stop| add(learner, &batch, stop))
             }
-            Some(Incoming::Stream(reader)) => interruptible(
-                py,
-                |stop| {
-                    for batch in reader {
-                        let batch = batch.map_err(|error| Error::Data {
-                            message: format!("the stream of images broke off: {error}"),
-                            help: None,
-                        })?;
-                        add(&batch, stop)?;
-                    }
-                    Ok(())
-                },
-                &mut || Ok(()),
-            ),
+            Some(Incoming::Stream(reader)) => self.with(py, |learner, stop| {
+                for batch in reader {
+                    let batch = batch.map_err(|error| Error::Data {
+                        message: format!("the stream of images broke off: {error}"),
+                        help: None,
+                    })?;
+                    add(learner, &batch, stop)?;
+                }
+                Ok(())
+            }),
         }
     }
 
     /// The sample so far.
     fn sketch<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let sketch = py.detach(|| self.lock().sketch());
-        Ok(PyBytes::new(py, &raise(py, sketch)?))
+        let sketch = self.with(py, |learner, _| learner.sketch())?;
+        Ok(PyBytes::new(py, &sketch))
     }
 
     /// Takes in a sketch.
     fn merge(&self, py: Python<'_>, sketch: &[u8]) -> PyResult<()> {
-        let merged = py.detach(|| self.lock().merge(sketch));
-        raise(py, merged)
+        self.with(py, |learner, _| learner.merge(sketch))
     }
 
     /// Learns words, a vocabulary for each size of patches; and tells how many steps each took.
@@ -158,7 +185,7 @@ impl Learner {
         look: Option<Py<PyAny>>,
     ) -> PyResult<(Vec<Vocabulary>, Vec<usize>)> {
         let (learned, job) = watched(py, look.as_ref(), |watch| {
-            let mut learner = self.lock();
+            let mut learner = self.lock(watch.interrupt)?;
             let learned = learner.learn(watch)?;
             Ok((learned, learner.provenance()))
         })?;
@@ -193,8 +220,41 @@ impl Learner {
 }
 
 impl Learner {
-    fn lock(&self) -> MutexGuard<'_, guest::Learner> {
-        self.learner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn told(&self) -> Told {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.clone()
+    }
+
+    /// The learner, once no other call has it.
+    fn lock(&self, stop: &AtomicBool) -> bovw::Result<MutexGuard<'_, guest::Learner>> {
+        loop {
+            match self.learner.try_lock() {
+                Ok(learner) => return Ok(learner),
+                Err(TryLockError::Poisoned(learner)) => return Ok(learner.into_inner()),
+                Err(TryLockError::WouldBlock) if stop.load(Relaxed) => {
+                    return Err(Error::Interrupted);
+                }
+                Err(TryLockError::WouldBlock) => std::thread::sleep(LOOK_EVERY),
+            }
+        }
+    }
+
+    /// Does something to the learner, and notes how it stands then, whatever came of it.
+    fn with<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut guest::Learner, &AtomicBool) -> bovw::Result<T> + Send,
+    ) -> PyResult<T> {
+        interruptible(
+            py,
+            |stop| {
+                let mut learner = self.lock(stop)?;
+                let result = work(&mut learner, stop);
+                *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Told::of(&learner);
+                result
+            },
+            &mut || Ok(()),
+        )
     }
 
     fn documents<'a>(
@@ -206,13 +266,11 @@ impl Learner {
     ) -> PyResult<Vec<Vocabulary>> {
         let words = vocabularies.iter().map(|one| one.get().words.clone());
         let words: Vec<Words> = words.collect();
-        let job = py.detach(|| self.lock().job().clone());
-        let counted = interruptible(
-            py,
-            |stop| count_documents(&job, &words, n, picture, Work { threads: 1, stop }),
-            &mut || Ok(()),
-        )?;
-        let job = guest::provenance(&job);
+        let (counted, job) = self.with(py, |learner, stop| {
+            let work = Work { threads: 1, stop };
+            let counted = count_documents(learner.job(), &words, n, picture, work)?;
+            Ok((counted, learner.provenance()))
+        })?;
         let made = words.into_iter().zip(counted).map(|(words, documents)| {
             let words = Words {
                 documents: Some(documents),
@@ -232,37 +290,20 @@ impl Learner {
         numbers: Numbers<'_>,
     ) -> PyResult<()> {
         let place = Place::file(IMAGES.as_ref());
-        interruptible(
-            py,
-            |stop| {
-                let mut learner = self.lock();
-                let threads = learner.job().run.threads;
-                learner.add(n, picture, numbers, &place, Work { threads, stop })
-            },
-            &mut || Ok(()),
-        )
-    }
-
-    fn add_batch(
-        &self,
-        batch: &RecordBatch,
-        rows: Option<&str>,
-        stop: &AtomicBool,
-    ) -> bovw::Result<()> {
-        let mut learner = self.lock();
-        let threads = learner.job().run.threads;
-        add_batch(&mut learner, batch, rows, Work { threads, stop })
+        self.with(py, |learner, stop| {
+            let threads = learner.job().run.threads;
+            learner.add(n, picture, numbers, &place, Work { threads, stop })
+        })
     }
 }
 
-fn numbers_of(given: Option<&[u64]>, of_content: bool, n: usize) -> PyResult<Numbers<'_>> {
+fn numbers_of(given: Option<&[u64]>, n: usize) -> PyResult<Numbers<'_>> {
     match given {
         Some(given) if given.len() != n => Err(PyValueError::new_err(format!(
             "{} numbers of rows were given for {n} images",
             given.len()
         ))),
         Some(given) => Ok(Numbers::Given(given)),
-        None if of_content => Ok(Numbers::OfContent),
         None => Ok(Numbers::InOrder),
     }
 }

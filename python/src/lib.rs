@@ -1,6 +1,6 @@
 //! The native half of the Python package `bovw`: classes and functions that only translate. What they do is the library's.
 //!
-//! Nothing here computes, keeps the interpreter waiting (work is done detached from it) or lets a panic through.
+//! Nothing here computes, or keeps the interpreter waiting: work is done detached from it.
 
 mod arrow_data;
 mod errors;

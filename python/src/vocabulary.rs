@@ -57,43 +57,51 @@ impl Vocabulary {
         raise(py, written).map(|_| ())
     }
 
+    /// The words, `(k, height * width * channels)`, float32, most used first, channels of a pixel side by side; a copy.
     #[getter]
     fn words<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let shape = [self.words.k(), self.words.d()];
         PyArray1::from_slice(py, &self.words.centroids).reshape(shape)
     }
 
+    /// Sampled patches whose nearest word each is, `(k,)`.
     #[getter]
     fn counts<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<u64>> {
         PyArray1::from_slice(py, &self.words.counts)
     }
 
+    /// Sum of the squared distances of these patches to each word, `(k,)`.
     #[getter]
     fn inertia<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
         PyArray1::from_slice(py, &self.words.inertia)
     }
 
+    /// Mean squared distance of a sampled patch to its word.
     #[getter]
     fn inertia_per_patch(&self) -> f64 {
         self.words.inertia_per_patch()
     }
 
+    /// Number of words.
     #[getter]
     fn k(&self) -> usize {
         self.words.k()
     }
 
+    /// Height and width of a patch in pixels.
     #[getter]
     fn patch(&self) -> (u32, u32) {
         let patch = self.words.preparation.patch;
         (patch.height, patch.width)
     }
 
+    /// Values of a pixel: 1 for grey, 3 for RGB.
     #[getter]
     fn channels(&self) -> u32 {
         self.words.preparation.patch.channels
     }
 
+    /// The job that the words were learned by, as JSON.
     #[getter]
     fn settings_json(&self) -> String {
         self.header.job.to_string()

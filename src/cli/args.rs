@@ -441,9 +441,9 @@ pub(crate) struct StreamArgs {
     /// Column with the number of each image, for sample; made of its pixels without it
     #[arg(long, value_name = "COLUMN")]
     pub(crate) rows: Option<String>,
-    /// Type of the vectors, for featurize
-    #[arg(long, value_name = "TYPE", value_enum, default_value_t = StreamLayout::FixedSizeList)]
-    pub(crate) layout: StreamLayout,
+    /// Type of the vectors, for featurize; fixed-size-list without it
+    #[arg(long, value_name = "TYPE", value_enum)]
+    pub(crate) layout: Option<StreamLayout>,
 }
 
 /// What `stream` does.

@@ -1,11 +1,15 @@
 //! `bovw stream`: a filter over Arrow record batches. Data on stdout, everything else on stderr.
 
 use std::fs;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Cursor, ErrorKind, Read, Write};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::Duration;
 
-use bovw::guest::{Featurizer, Learner, VectorLayout, Work, stream};
-use bovw::job::{Job, VocabularySource};
+use bovw::guest::{Featurizer, Learner, VectorLayout, Work, no_auto, stream};
+use bovw::job::{Color, Job, VocabularySource};
 use bovw::kernel::vocabulary::Vocabulary;
 use bovw::passes::progress::{Progress, Watch};
 use bovw::shard::manifest::vocabulary_files;
@@ -51,6 +55,9 @@ fn check(args: &StreamArgs) -> Result<()> {
         StreamKind::Featurize | StreamKind::Learn if args.rows.is_some() => {
             usage("only --kind sample numbers images: leave --rows out")
         }
+        StreamKind::Sample | StreamKind::Learn if args.layout.is_some() => {
+            usage("only --kind featurize writes vectors: leave --layout out")
+        }
         _ => Ok(()),
     }
 }
@@ -63,11 +70,11 @@ fn featurize(job: Job, args: &StreamArgs, global: &GlobalArgs) -> Result<()> {
     };
     let featurizer = Arc::new(Featurizer::of_job(job, &words)?);
     let layout = match args.layout {
-        StreamLayout::FixedSizeList => VectorLayout::FixedSizeList,
-        StreamLayout::List => VectorLayout::List,
+        None | Some(StreamLayout::FixedSizeList) => VectorLayout::FixedSizeList,
+        Some(StreamLayout::List) => VectorLayout::List,
     };
     let output = BufWriter::new(io::stdout().lock());
-    let streamed = stream::featurize(&featurizer, layout, io::stdin().lock(), output, work)?;
+    let streamed = stream::featurize(&featurizer, layout, Stdin::open()?, output, work)?;
     tell(global, || {
         let bad = match streamed.bad_images {
             0 => String::new(),
@@ -91,7 +98,7 @@ fn sample(job: Job, args: &StreamArgs, global: &GlobalArgs) -> Result<()> {
     };
     let mut learner = Learner::of_job(job)?;
     let rows = args.rows.as_deref();
-    let streamed = stream::sample(&mut learner, rows, io::stdin().lock(), work)?;
+    let streamed = stream::sample(&mut learner, rows, Stdin::open()?, work)?;
     let mut stdout = io::stdout().lock();
     for sketch in learner.sketches()? {
         stdout
@@ -177,8 +184,11 @@ fn words(job: &Job, args: &StreamArgs) -> Result<Vec<Vocabulary>> {
         .collect()
 }
 
-/// A stream is one sketch.
+/// A stream is one sketch, and one of many.
 fn check_one_size(job: &Job) -> Result<()> {
+    if job.input.color == Color::Auto {
+        return Err(no_auto());
+    }
     match job.preparations.len() {
         1 => Ok(()),
         n => Err(Error::setting(
@@ -186,5 +196,66 @@ fn check_one_size(job: &Job) -> Result<()> {
             format!("{n} sizes of patches would be {n} sketches, and a stream is one"),
             "sample them one by one with --set patches.size=..., or use `bovw task`",
         )),
+    }
+}
+
+/// Bytes of stdin that are read at once, and how many of such pieces wait.
+const STDIN_BYTES: usize = 1 << 18;
+const STDIN_PIECES: usize = 2;
+
+/// How long whoever waits for stdin does not look for an interruption.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Stdin, read by a thread of its own, so that waiting for it can be interrupted.
+struct Stdin {
+    pieces: Receiver<io::Result<Vec<u8>>>,
+    piece: Cursor<Vec<u8>>,
+}
+
+impl Stdin {
+    fn open() -> Result<Stdin> {
+        let (tell, pieces) = sync_channel(STDIN_PIECES);
+        let read = move || {
+            let mut stdin = io::stdin().lock();
+            loop {
+                let mut piece = vec![0; STDIN_BYTES];
+                let read = stdin.read(&mut piece).map(|n| {
+                    piece.truncate(n);
+                    piece
+                });
+                let is_last = read.as_ref().is_ok_and(Vec::is_empty) || read.is_err();
+                if tell.send(read).is_err() || is_last {
+                    return;
+                }
+            }
+        };
+        // The thread ends with stdin, or with the process.
+        thread::Builder::new()
+            .name("bovw-stdin".to_owned())
+            .spawn(read)
+            .map_err(|source| Error::io("stdin".as_ref(), "start a thread to read", source))?;
+        Ok(Stdin {
+            pieces,
+            piece: Cursor::default(),
+        })
+    }
+}
+
+impl Read for Stdin {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let n = self.piece.read(out)?;
+            if n > 0 || out.is_empty() {
+                return Ok(n);
+            }
+            match self.pieces.recv_timeout(LOOK_EVERY) {
+                Ok(piece) => self.piece = Cursor::new(piece?),
+                Err(RecvTimeoutError::Disconnected) => return Ok(0),
+                Err(RecvTimeoutError::Timeout) if INTERRUPTED.load(Relaxed) => {
+                    return Err(ErrorKind::Interrupted.into());
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
     }
 }

@@ -66,7 +66,10 @@ impl Batches {
             if image.columns.contains(field.name()) {
                 continue;
             }
-            if Layout::OWN_COLUMNS.contains(&field.name().as_str()) {
+            let is_added =
+                |name: &&str| *name != "status" || self.on_bad_image() == OnBadImage::Zero;
+            let mut added = Layout::OWN_COLUMNS.iter().filter(|name| is_added(name));
+            if added.any(|name| name == field.name()) {
                 return Err(Error::File {
                     place: Place::file(Path::new(BATCH_NAME)).column(field.name()),
                     message: "has the name of a column that bovw adds".to_owned(),
@@ -104,7 +107,7 @@ impl Batches {
                 columns.push(Arc::clone(column));
             }
         }
-        columns.push(self.vectors(values, n));
+        columns.push(self.vectors(values, n)?);
         columns.extend(self.beside(&rows));
         let whole = RecordBatch::try_new(schema, columns)
             .map_err(|error| Error::file(Path::new(BATCH_NAME), error))?;
@@ -142,23 +145,29 @@ impl Batches {
         }
     }
 
-    fn vectors(&self, values: Vec<f32>, n: usize) -> ArrayRef {
+    fn vectors(&self, values: Vec<f32>, n: usize) -> Result<ArrayRef> {
         let n_values = self.featurizer.n_values();
         let values = Arc::new(Float32Array::from(values));
-        match self.layout {
+        let vectors: ArrayRef = match self.layout {
             VectorLayout::FixedSizeList => Arc::new(FixedSizeListArray::new(
                 features::element(),
                 i32::try_from(n_values).unwrap_or(i32::MAX),
                 values,
                 None,
             )),
-            VectorLayout::List => Arc::new(ListArray::new(
-                features::element(),
-                OffsetBuffer::from_repeated_length(n_values, n),
-                values,
-                None,
-            )),
-        }
+            VectorLayout::List => {
+                let offsets = OffsetBuffer::try_from_repeated_length(n_values, n);
+                let offsets = offsets.map_err(|_| Error::File {
+                    place: Place::file(Path::new(BATCH_NAME)),
+                    message: format!(
+                        "has {n} rows, and a list column cannot hold so many vectors of {n_values} values"
+                    ),
+                    help: Some("give smaller batches".to_owned()),
+                })?;
+                Arc::new(ListArray::new(features::element(), offsets, values, None))
+            }
+        };
+        Ok(vectors)
     }
 
     /// The columns after the vectors.

@@ -4,7 +4,7 @@
 //! An image is known by a number, and what is drawn of it depends on that and the seed alone. So samples can be drawn in
 //! many places, go from one to another as sketches, and be merged in any order: the words are the same. Two images of one
 //! number are one image. The sample stays within its share of `run.memory`, and beyond it goes to files that end with the
-//! learner; the numbers seen, 8 bytes each, do not.
+//! learner; numbers that were given or made of pixels, some forty bytes each, do not.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -22,12 +22,13 @@ use crate::kernel::encode::{Lexicons, Recipe};
 use crate::kernel::image::{Image, PixelsRef};
 use crate::kernel::kmeans::KMeansParams;
 use crate::kernel::kmeans::checkpoint::Checkpoint;
+use crate::kernel::sample::Record;
 use crate::kernel::vocabulary::{Documents, Preparation, Vocabulary};
 use crate::passes::learn::tell;
 use crate::passes::progress::{Phase, Watch};
 use crate::shard::images::Reason;
 use crate::shard::pixels::Reading;
-use crate::shard::sketch::{SketchOf, SketchReader, SketchRecord, SketchWriter};
+use crate::shard::sketch::{SketchOf, SketchReader, SketchWriter};
 use crate::shard::spill::Sample;
 use crate::stages::decode::Fit;
 use crate::stages::documents::{self, Counter};
@@ -48,6 +49,9 @@ const SAMPLE_SHARE: u64 = 4;
 
 /// What messages call a sketch.
 const SKETCH: &str = "the sketch";
+
+/// How a sketch that stands alone begins: as every Arrow stream.
+const STREAM_START: [u8; 4] = [0xff; 4];
 
 /// Bytes of the length before each sketch.
 const LENGTH_BYTES: usize = size_of::<u64>();
@@ -71,6 +75,12 @@ pub struct Learner {
     sizes: Vec<Size>,
     seen: HashSet<u64>,
     n_counted: u64,
+    // Counted images up to here are in the sample: more than those of whole calls where one has failed.
+    n_taken: u64,
+    // Whether numbers in the sample were counted, here or in a sketch.
+    is_counted: bool,
+    // Whether the sample was lost, since a file of it could not be written.
+    is_lost: bool,
 }
 
 /// The sample of patches of one size.
@@ -109,6 +119,9 @@ impl Learner {
             sizes: Vec::new(),
             seen: HashSet::new(),
             n_counted: 0,
+            n_taken: 0,
+            is_counted: false,
+            is_lost: false,
         };
         learner.set_sizes()?;
         Ok(learner)
@@ -136,15 +149,19 @@ impl Learner {
 
     /// Counts on from a number: the images before it are in sketches that were merged.
     pub fn count_on_from(&mut self, n_counted: u64) {
-        self.n_counted = n_counted;
+        (self.n_counted, self.n_taken) = (n_counted, n_counted);
         self.seen.retain(|&number| number >= n_counted);
     }
 
-    /// Draws patches of `n` images: `picture` gives each.
+    /// Draws patches of `n` images: `picture` gives each. A call that failed can be made again: what it has taken is not
+    /// taken twice.
     ///
     /// # Errors
-    /// Images are to be counted, and others were numbered before; a bad image where `input.on_bad_image = "fail"`, with nothing of its part of the call in the sample; an
+    /// A bad image where `input.on_bad_image = "fail"`; images that are counted beside others that have numbers; an
     /// interruption; a full disk.
+    ///
+    /// # Panics
+    /// If there are not as many numbers as images.
     pub fn add<'a>(
         &mut self,
         n: usize,
@@ -156,12 +173,9 @@ impl Learner {
         if let Numbers::Given(given) = numbers {
             assert_eq!(given.len(), n, "a number for each image");
         }
-        if matches!(numbers, Numbers::InOrder) && !self.seen.is_empty() {
-            return Err(Error::Usage {
-                message: "images with numbers of their own are in the sample, so that others cannot be counted\n  help: give these their numbers as well".to_owned(),
-            });
-        }
+        self.check_numbers(numbers)?;
         self.decide_color(n, picture)?;
+        let is_counted = matches!(numbers, Numbers::InOrder);
         let mut start = 0;
         while start < n {
             let end = n.min(start + IMAGES_IN_FLIGHT);
@@ -169,26 +183,79 @@ impl Learner {
             if work.stop.load(Relaxed) {
                 return Err(Error::Interrupted);
             }
-            let mut good = Vec::with_capacity(sampled.len());
-            for (at, one) in sampled.into_iter().enumerate() {
-                match one {
-                    Ok(one) => good.extend(one),
-                    Err(reason) if self.job.input.on_bad_image == OnBadImage::Fail => {
-                        return Err(Error::BadImage {
-                            place: place.clone().row((start + at) as u64),
-                            reason,
-                        });
-                    }
-                    Err(_) => {}
-                }
-            }
-            self.gather(good, matches!(numbers, Numbers::InOrder))?;
-            if let Numbers::InOrder = numbers {
-                self.n_counted += (end - start) as u64;
+            let good = self.good(sampled, start, place)?;
+            self.gather(good, is_counted)?;
+            if is_counted {
+                self.n_taken = self.n_taken.max(self.n_counted + end as u64);
             }
             start = end;
         }
+        if is_counted {
+            self.n_counted += n as u64;
+            self.is_counted |= n > 0;
+        }
         Ok(())
+    }
+
+    /// Images that are counted, and images with numbers of their own, would be taken for each other.
+    fn check_numbers(&self, numbers: Numbers<'_>) -> Result<()> {
+        self.check_whole()?;
+        let is_counted = matches!(numbers, Numbers::InOrder);
+        let is_apart = match is_counted {
+            true => self.seen.is_empty(),
+            false => self.n_taken == 0 && !self.is_counted,
+        };
+        if is_apart {
+            return Ok(());
+        }
+        let message = match is_counted {
+            true => {
+                "images with numbers of their own are in the sample, so that others cannot be counted"
+            }
+            false => {
+                "images that were counted are in the sample, so that others cannot have numbers of their own"
+            }
+        };
+        Err(Error::Usage {
+            message: format!("{message}\n  help: give all images their numbers"),
+        })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.n_taken == 0 && self.seen.is_empty()
+    }
+
+    fn check_whole(&self) -> Result<()> {
+        match self.is_lost {
+            false => Ok(()),
+            true => Err(Error::Data {
+                message: "the sample was lost when a temporary file of it failed".to_owned(),
+                help: Some("make a new learner, with more room on the disk".to_owned()),
+            }),
+        }
+    }
+
+    /// What was drawn of the good images.
+    fn good(
+        &self,
+        sampled: Vec<Result<Option<Vec<SampledImage>>, Reason>>,
+        start: usize,
+        place: &Place,
+    ) -> Result<Vec<Vec<SampledImage>>> {
+        let mut good = Vec::with_capacity(sampled.len());
+        for (at, one) in sampled.into_iter().enumerate() {
+            match one {
+                Ok(one) => good.extend(one),
+                Err(reason) if self.job.input.on_bad_image == OnBadImage::Fail => {
+                    return Err(Error::BadImage {
+                        place: place.clone().row((start + at) as u64),
+                        reason,
+                    });
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(good)
     }
 
     /// The sample so far, to be merged elsewhere: the sketches of all sizes of patches, each after its length.
@@ -209,6 +276,7 @@ impl Learner {
     /// # Errors
     /// A full disk.
     pub fn sketches(&mut self) -> Result<Vec<Vec<u8>>> {
+        self.check_whole()?;
         let mut all = Vec::new();
         for at in 0..self.sizes.len() {
             let (sample, hashes) = self.take_sorted(at)?;
@@ -219,49 +287,70 @@ impl Learner {
         Ok(all)
     }
 
-    /// Takes in a sketch. What it has of images that were seen already is passed over.
+    /// Takes in a sketch, as [`sketch`](Learner::sketch) or `bovw stream` gives it. What it has of images that were seen
+    /// already is passed over.
     ///
     /// # Errors
-    /// It is damaged, or one of other settings.
+    /// It is damaged, or one of other settings; images were counted in it and elsewhere.
     pub fn merge(&mut self, sketch: &[u8]) -> Result<()> {
+        let name = Path::new(SKETCH);
+        if sketch.starts_with(&STREAM_START) && self.sizes.len() == 1 {
+            return self.merge_sketches(&[sketch], name);
+        }
         let mut rest = sketch;
         let mut all = Vec::new();
         for _ in 0..self.sizes.len() {
             let (own, others) = split_length(rest)
-                .ok_or_else(|| Error::file(Path::new(SKETCH), "is damaged: it ends too early"))?;
+                .ok_or_else(|| Error::file(name, "is damaged: it ends too early"))?;
             rest = others;
             all.push(own);
         }
         if !rest.is_empty() {
-            return Err(Error::file(
-                Path::new(SKETCH),
-                "is damaged, or of more sizes of patches",
-            ));
+            return Err(Error::file(name, "is damaged, or of more sizes of patches"));
         }
-        self.merge_sketches(&all, Path::new(SKETCH))
+        self.merge_sketches(&all, name)
     }
 
     /// Takes in a sketch for each size of patches, which errors call `name`.
     ///
     /// # Errors
-    /// One is damaged, or of other settings.
+    /// As [`merge`](Learner::merge); then nothing is taken.
     pub fn merge_sketches(&mut self, sketches: &[&[u8]], name: &Path) -> Result<()> {
-        let sketches = sketches.iter().enumerate();
-        let all: Result<Vec<_>> = sketches
-            .map(|(at, sketch)| self.read_sketch(at, sketch, name))
-            .collect();
-        let all = all?;
+        self.check_whole()?;
+        if self.job.input.color == Color::Auto {
+            return Err(no_auto());
+        }
+        let is_counted = self.is_of_counted(sketches, name)?;
+        // All of it is looked at before any of it is taken.
+        let mut is_any = false;
+        for at in 0..sketches.len() {
+            let mut reader = self.open(at, sketches[at], name, is_counted)?;
+            while let Some(records) = reader.next_batch()? {
+                is_any |= !records.is_empty();
+            }
+        }
+        if is_any && !self.is_empty() && (is_counted || self.is_counted) {
+            return Err(Error::Usage {
+                message: "images were counted from 0 in more than one place, so that they would be taken for each other\n  help: give all images their numbers"
+                    .to_owned(),
+            });
+        }
         let mut fresh = HashSet::new();
-        for (size, records) in self.sizes.iter_mut().zip(all) {
-            for record in records {
-                if record.image < self.n_counted || self.seen.contains(&record.image) {
-                    continue;
+        for at in 0..sketches.len() {
+            let mut reader = self.open(at, sketches[at], name, is_counted)?;
+            while let Some(records) = reader.next_batch()? {
+                for record in records {
+                    if self.seen.contains(&record.image) {
+                        continue;
+                    }
+                    fresh.insert(record.image);
+                    let gather = &mut self.sizes[at].gather;
+                    gather.push_record(&record.record(), &record.hashes)?;
                 }
-                fresh.insert(record.image);
-                size.gather.push_record(&record.record(), &record.hashes)?;
             }
         }
         self.seen.extend(fresh);
+        self.is_counted |= is_counted && is_any;
         Ok(())
     }
 
@@ -270,6 +359,7 @@ impl Learner {
     /// # Errors
     /// There are no patches, or fewer different ones than words; an interruption; a full disk.
     pub fn learn(&mut self, watch: Watch<'_>) -> Result<Vec<Learned>> {
+        self.check_whole()?;
         let mut all = Vec::new();
         for at in 0..self.sizes.len() {
             let (sample, hashes) = self.take_sorted(at)?;
@@ -385,7 +475,7 @@ impl Learner {
     }
 
     fn is_seen(&self, number: u64) -> bool {
-        number < self.n_counted || self.seen.contains(&number)
+        number < self.n_taken || self.seen.contains(&number)
     }
 
     fn gather(&mut self, images: Vec<Vec<SampledImage>>, is_counted: bool) -> Result<()> {
@@ -459,6 +549,8 @@ impl Learner {
     /// The sample of a size by the numbers of its images, and the hashes of its patches; an empty one takes its place.
     fn take_sorted(&mut self, at: usize) -> Result<(Sample, Vec<u64>)> {
         let empty = self.empty(self.sizes[at].preparation)?;
+        // Until it is put back.
+        self.is_lost = true;
         let taken = std::mem::replace(&mut self.sizes[at], empty);
         let (sample, hashes) = taken.gather.finish_with_hashes()?;
         let view = sample.view();
@@ -489,32 +581,42 @@ impl Learner {
 
     fn put_back(&mut self, at: usize, sample: &Sample, hashes: &[u64]) -> Result<()> {
         let gather = &mut self.sizes[at].gather;
-        each_record(sample, hashes, |record, own| {
-            gather.push_record(record, own)
-        })
+        let put = |record: &Record<'_>, own: &[u64]| gather.push_record(record, own);
+        each_record(sample, hashes, put)?;
+        self.is_lost = false;
+        Ok(())
     }
 
     fn write_sketch(&self, at: usize, sample: &Sample, hashes: &[u64]) -> Result<Vec<u8>> {
-        let of = self.sketched();
+        let of = self.sketched(self.is_counted);
         let mut writer =
             SketchWriter::new(Vec::new(), Path::new(SKETCH), &self.sketch_of(at, &of))?;
         each_record(sample, hashes, |record, own| writer.push(record, own))?;
         writer.finish()
     }
 
-    fn read_sketch(&self, at: usize, bytes: &[u8], name: &Path) -> Result<Vec<SketchRecord>> {
-        let of = self.sketched();
-        let mut reader = SketchReader::new(
-            bytes,
-            name,
-            &self.sketch_of(at, &of),
-            self.job.run.memory_bytes,
-        )?;
-        let mut all = Vec::new();
-        while let Some(records) = reader.next_batch()? {
-            all.extend(records);
+    /// Whether images were counted in sketches, which must be of this learner's settings.
+    fn is_of_counted(&self, sketches: &[&[u8]], name: &Path) -> Result<bool> {
+        let opens = |is_counted: bool| {
+            let mut each = sketches.iter().enumerate();
+            each.try_for_each(|(at, sketch)| self.open(at, sketch, name, is_counted).map(|_| ()))
+        };
+        match opens(true) {
+            Ok(()) if !sketches.is_empty() => Ok(true),
+            _ => opens(false).map(|()| false),
         }
-        Ok(all)
+    }
+
+    fn open<'b>(
+        &self,
+        at: usize,
+        bytes: &'b [u8],
+        name: &Path,
+        is_counted: bool,
+    ) -> Result<SketchReader<&'b [u8]>> {
+        let of = self.sketched(is_counted);
+        let max_bytes = self.job.run.memory_bytes;
+        SketchReader::new(bytes, name, &self.sketch_of(at, &of), max_bytes)
     }
 
     fn sketch_of<'a>(&self, at: usize, of: &'a str) -> SketchOf<'a> {
@@ -526,16 +628,27 @@ impl Learner {
     }
 
     /// All that a sample depends on but the images and the patch.
-    fn sketched(&self) -> String {
+    fn sketched(&self, is_counted: bool) -> String {
         let resolved = self.provenance();
         let of = serde_json::json!({
-            "input": resolved["input"],
+            "color": resolved["input"]["color"],
+            "resize": resolved["input"]["resize"],
             "patches": resolved["patches"],
             "sample": resolved["sample"],
             "seed": resolved["run"]["seed"],
+            "is_counted": is_counted,
         });
         blake3::hash(of.to_string().as_bytes()).to_hex().to_string()
     }
+}
+
+/// Every place would go by its own first image.
+pub fn no_auto() -> Error {
+    Error::setting(
+        "input.color",
+        "\"auto\" goes by the first image, and every place that images are sampled in has its own",
+        "set it to \"grey\" or \"rgb\"",
+    )
 }
 
 /// In how many of `n` images each word of each vocabulary occurs, for tf-idf. Sums of such counts are those of all images.
@@ -577,7 +690,7 @@ pub fn count_documents<'a>(
 fn each_record(
     sample: &Sample,
     hashes: &[u64],
-    mut each: impl FnMut(&crate::kernel::sample::Record<'_>, &[u64]) -> Result<()>,
+    mut each: impl FnMut(&Record<'_>, &[u64]) -> Result<()>,
 ) -> Result<()> {
     let view = sample.view();
     let mut rest = hashes;

@@ -46,7 +46,7 @@ pub fn featurize(
     work: Work<'_>,
 ) -> Result<Streamed> {
     let max_bytes = featurizer.job().run.memory_bytes;
-    let mut stream = ArrowStream::new(input, Path::new(INPUT), KIND, max_bytes)?;
+    let mut stream = ArrowStream::new(input, Path::new(INPUT), KIND, max_bytes, Some(work.stop))?;
     let mut batches = Batches::new(Arc::clone(featurizer), layout);
     let mut first = stream.next_batch()?;
     let like = match &first {
@@ -85,7 +85,7 @@ pub fn sample(
     work: Work<'_>,
 ) -> Result<Streamed> {
     let max_bytes = learner.job().run.memory_bytes;
-    let mut stream = ArrowStream::new(input, Path::new(INPUT), KIND, max_bytes)?;
+    let mut stream = ArrowStream::new(input, Path::new(INPUT), KIND, max_bytes, Some(work.stop))?;
     let mut streamed = Streamed::default();
     while let Some(batch) = stream.next_batch()? {
         add_batch(learner, &batch, rows, work)?;

@@ -1,8 +1,9 @@
 //! Record batches from a stream of bytes, in Arrow's IPC format. Whoever writes it is not believed: nothing is allocated that
 //! has not come, a batch has a bound, and what cannot be read is an error.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use arrow::buffer::Buffer;
 use arrow::datatypes::SchemaRef;
@@ -21,8 +22,10 @@ const MESSAGE_BYTES: u64 = 1 << 20;
 
 /// Reads a stream, a batch at a time.
 #[derive(Debug)]
-pub struct ArrowStream<R: Read> {
+pub struct ArrowStream<'a, R: Read> {
     name: Place,
+    // Looked at when reading is interrupted.
+    stop: Option<&'a AtomicBool>,
     kind: &'static str,
     reader: R,
     decoder: StreamDecoder,
@@ -31,8 +34,9 @@ pub struct ArrowStream<R: Read> {
     ahead: Buffer,
 }
 
-impl<R: Read> ArrowStream<R> {
-    /// Opens a stream, which errors call `name` and expect to be a `kind`. A batch of more than `max_bytes` is refused.
+impl<'a, R: Read> ArrowStream<'a, R> {
+    /// Opens a stream, which errors call `name` and expect to be a `kind`. A batch of more than `max_bytes` is refused. Where
+    /// the reader says that it was interrupted, and `stop` is set, reading ends.
     ///
     /// # Errors
     /// It is no Arrow stream.
@@ -41,9 +45,11 @@ impl<R: Read> ArrowStream<R> {
         name: &Path,
         kind: &'static str,
         max_bytes: u64,
-    ) -> Result<ArrowStream<R>> {
+        stop: Option<&'a AtomicBool>,
+    ) -> Result<ArrowStream<'a, R>> {
         let mut stream = ArrowStream {
             name: name.into(),
+            stop,
             kind,
             reader,
             decoder: StreamDecoder::new(),
@@ -96,13 +102,21 @@ impl<R: Read> ArrowStream<R> {
         }
     }
 
-    /// Reads some bytes; whether there were any.
+    /// Reads what is there; whether there was anything. Whoever writes may wait for an answer, so nothing more is waited for.
     fn read_ahead(&mut self) -> Result<bool> {
-        let mut bytes = Vec::with_capacity(READ_BYTES);
-        let mut reader = (&mut self.reader).take(READ_BYTES as u64);
-        let n = reader
-            .read_to_end(&mut bytes)
-            .map_err(|source| Error::io(&self.name.file, "read", source))?;
+        let mut bytes = vec![0; READ_BYTES];
+        let n = loop {
+            match self.reader.read(&mut bytes) {
+                Ok(n) => break n,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {
+                    if self.stop.is_some_and(|stop| stop.load(Relaxed)) {
+                        return Err(Error::Interrupted);
+                    }
+                }
+                Err(source) => return Err(Error::io(&self.name.file, "read", source)),
+            }
+        };
+        bytes.truncate(n);
         self.ahead = Buffer::from_vec(bytes);
         Ok(n > 0)
     }

@@ -287,7 +287,7 @@ impl SketchRecord {
 #[derive(Debug)]
 pub struct SketchReader<R: Read> {
     name: Place,
-    stream: ArrowStream<R>,
+    stream: ArrowStream<'static, R>,
     patch: PatchShape,
     is_limited: bool,
     last_image: Option<u64>,
@@ -307,7 +307,7 @@ impl<R: Read> SketchReader<R> {
     ) -> Result<SketchReader<R>> {
         let sketch = SketchReader {
             name: name.into(),
-            stream: ArrowStream::new(reader, name, "sketch of bovw", max_bytes)?,
+            stream: ArrowStream::new(reader, name, "sketch of bovw", max_bytes, None)?,
             patch: of.preparation.patch,
             is_limited: of.is_limited,
             last_image: None,
@@ -354,7 +354,7 @@ impl<R: Read> SketchReader<R> {
         if header != expected {
             return Err(Error::file(
                 self.name.clone(),
-                "is a sketch of other images, or of patches that are prepared otherwise",
+                "is a sketch of other images, or of other settings: color, resize, [patches], [sample] or the seed",
             ));
         }
         match found.fields() == schema(of).fields() {
