@@ -8,6 +8,19 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = [
+    "Batch",
+    "Featurizer",
+    "Learner",
+    "Stream",
+    "Vocabulary",
+    "__version__",
+    "merge_tasks",
+    "plan_tasks",
+    "run",
+    "run_task",
+]
+
 __version__: str
 
 _Look = Callable[[str, int, int], Any] | None
@@ -64,7 +77,7 @@ class Vocabulary:
         """The job that the words were learned by, as JSON."""
 
     def __len__(self) -> int: ...
-    def __eq__(self, other: object) -> bool: ...
+    def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
     def _repr_html_(self) -> str: ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import arro3.core
 import duckdb
 import numpy as np
 import pandas as pd
@@ -40,6 +41,9 @@ def test_a_table_becomes_a_table_with_its_other_columns(digits, featurizer):
         lambda table: pl.from_arrow(table).lazy().collect(),
         lambda table: table.to_pandas(types_mapper=pd.ArrowDtype),
         lambda table: duckdb.from_arrow(table),
+        lambda table: arro3.core.Table.from_arrow(table),
+        lambda table: table["image"],
+        lambda table: pl.Series([row["bytes"] for row in table["image"].to_pylist()], dtype=pl.Binary),
         lambda table: pa.table({"png": pa.array([row["bytes"] for row in table["image"].to_pylist()])}),
         lambda table: pa.table({"png": pa.array([r["bytes"] for r in table["image"].to_pylist()], pa.large_binary())}),
         lambda table: pa.table({"png": pa.array([r["bytes"] for r in table["image"].to_pylist()], pa.binary_view())}),
@@ -178,6 +182,44 @@ def test_a_bad_image_in_a_later_batch_ends_the_reading_with_its_reason(digits, f
 def test_columns_that_cannot_be_used_are_told_by_name(featurizer, table, told):
     with pytest.raises(ValueError, match=told):
         featurizer.transform(table.to_batches()[0])
+
+
+def test_a_column_called_status_stays_where_none_is_added(digits):
+    table = digits.table.append_column("status", digits.table["label"])
+    made = pa.table(bovw.Featurizer(digits.run.vocabulary).transform(table))
+    assert made["status"].to_pylist() == digits.labels.tolist()
+    with pytest.raises(ValueError, match="rename it"):
+        bovw.Featurizer(digits.run.vocabulary, on_bad_image="zero").transform(table)
+
+
+def test_ctrl_c_is_heard_between_the_batches_of_a_stream(python, digits, tmp_path):
+    words = tmp_path / "words.parquet"
+    digits.run.vocabulary.save(words)
+    file = tmp_path / "images.parquet"
+    pq.write_table(digits.table, file)
+    assert float(python(INTERRUPTED, str(words), str(file))) < 3
+
+
+INTERRUPTED = """
+import os, signal, sys, threading, time
+import bovw, pyarrow as pa, pyarrow.parquet as pq
+
+featurizer = bovw.Featurizer(sys.argv[1], encoding="triangle", threads=1)
+table = pa.concat_tables([pq.read_table(sys.argv[2])] * 3000)
+stream = featurizer.transform(table)
+threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+start = time.perf_counter()
+try:
+    for _ in pa.RecordBatchReader.from_stream(stream):
+        pass
+    print("inf")
+except (KeyboardInterrupt, OSError, pa.ArrowInvalid):
+    try:
+        time.sleep(0.2)
+    except KeyboardInterrupt:
+        pass
+    print(time.perf_counter() - start)
+"""
 
 
 def test_an_image_column_can_be_named(digits):

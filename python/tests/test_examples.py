@@ -43,7 +43,7 @@ def test_the_readmes_lines(python, digits, readme):
     lines = re.findall(r"```python\n(.*?)```", (root / readme).read_text(), re.DOTALL)
     assert any("bovw.Featurizer" in block for block in lines)
     # What the command that stands before them leaves.
-    bovw.run(digits.job)
+    bovw.run(digits.job, fresh=True)
     text = "\n".join(lines)
     python(f"import os\nos.chdir({str(root)!r})\n{text}")
 

@@ -114,6 +114,7 @@ def test_a_bad_image_is_an_exception_or_a_row_of_zeros(digits, featurizer):
         ([3.5], TypeError, "image 0 is float"),
         (["/no/such/file.png"], OSError, "No such file"),
         (7, ValueError, "shape"),
+        ({"a": 1}, TypeError, "a mapping"),
     ],
 )
 def test_what_are_no_images_is_told_with_what_to_do(featurizer, images, error, told):
@@ -137,6 +138,10 @@ def test_settings_that_cannot_work_are_refused_with_the_library_s_message(digits
         bovw.Featurizer(words, on_bad_image="drop").transform(digits.images[:3])
     with pytest.raises(bovw.FileError, match="cannot open"):
         bovw.Featurizer("no-such-vocabulary.parquet")
+    with pytest.raises(bovw.JobError, match="run.threads: -1"):
+        bovw.Featurizer(words, threads=-1)
+    with pytest.raises(bovw.DataError, match="😀"):
+        bovw.Featurizer(words, image="😀").transform(digits.table.to_batches()[0])
     with pytest.raises(TypeError):
         bovw.Featurizer(words, no_such_setting=1)
 
@@ -224,3 +229,24 @@ try:
 except KeyboardInterrupt:
     print("interrupted")
 """
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "L", "LA", "RGB", "RGBA", "CMYK", "HSV", "YCbCr", "I", "I;16", "F"])
+def test_a_picture_of_pillow_is_what_its_file_is(digits, mode):
+    grey = Image.fromarray((digits.images[7] * 15).astype(np.uint8))
+    picture = Image.new("I;16", (8, 8)) if mode == "I;16" else grey.convert(mode)
+    if mode == "I;16":
+        picture.putdata([257 * int(value) for value in np.asarray(grey).ravel()])
+    if mode == "P":
+        picture.putpalette([255 - value // 3 for value in range(768)])
+    expected = picture.convert("RGB") if mode in ("CMYK", "HSV", "YCbCr") else picture
+    featurizer = bovw.Featurizer(digits.run.vocabulary)
+    # Pillow has no PNG of these two.
+    same = np.asarray(grey) if mode in ("I", "F") else saved(expected)
+    assert np.array_equal(featurizer([picture]), featurizer([same]))
+
+
+def saved(picture: Image.Image) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "png")
+    return file.getvalue()

@@ -72,7 +72,7 @@ def test_a_learner_goes_on_after_pickling(digits):
 
 def test_images_are_not_counted_beside_images_with_numbers(digits):
     learner = bovw.Learner(**digits.arguments).add(digits.images[:9], rows=range(9))
-    with pytest.raises(bovw.JobError, match="give these their numbers"):
+    with pytest.raises(bovw.JobError, match="give all images their numbers"):
         learner.add(digits.images[9:])
 
 
@@ -131,8 +131,33 @@ def test_bad_input_is_told_with_what_to_do(digits):
         bovw.Learner(**good).add(digits.table, rows="row")
     with pytest.raises(bovw.DataError, match="numbers of rows"):
         bovw.Learner(**good).add(digits.table, rows="image")
+    with pytest.raises(TypeError, match="whole numbers"):
+        bovw.Learner(**good).add(digits.images[:2], rows=[0.5, 0.7])
+    with pytest.raises(TypeError, match="whole numbers"):
+        bovw.Learner(**good).add(digits.images[:2], rows=[-1, 2])
     with pytest.raises(TypeError):
         bovw.learn(digits.images, k=4)
+
+
+def test_counted_samples_are_not_merged_with_each_other(digits):
+    first, second = (bovw.Learner(k=4, patch=3).add(some) for some in (digits.images[:9], digits.images[9:18]))
+    with pytest.raises(bovw.JobError, match="give all images their numbers"):
+        first.merge(second.sketch())
+
+
+def test_a_colour_that_the_first_image_decides_goes_with_the_learner_and_not_with_sketches(digits):
+    learner = bovw.Learner(**digits.arguments, color="auto").add(digits.images[:900])
+    again = pickle.loads(pickle.dumps(learner))
+    assert again.add(digits.images[900:]).learn().channels == 1
+    with pytest.raises(bovw.JobError, match='set it to "grey" or "rgb"'):
+        bovw.Learner(**digits.arguments, color="auto").merge(learner.sketch())
+
+
+def test_a_progress_callback_may_look_at_the_learner(digits):
+    learner = bovw.Learner(**digits.arguments | {"n_init": 30}).add(digits.images)
+    told = []
+    learner.learn(progress=lambda *_: told.append(learner.n_patches))
+    assert set(told) == {learner.n_patches}
 
 
 def test_a_sketch_that_is_damaged_or_of_other_settings_is_refused(digits):

@@ -144,7 +144,22 @@ def test_what_tasks_cannot_do_is_told(digits, tmp_path):
         bovw.tasks.run(digits.job, "featurize", 0, set=where)
 
 
-def test_types_are_told(python):
+def test_a_path_is_of_this_program_and_text_of_the_job_s_folder(digits, tmp_path, monkeypatch):
+    job = tmp_path / "jobs" / "job.toml"
+    job.parent.mkdir()
+    job.write_text(digits.job.read_text().replace("../data", str(digits.job.parents[1] / "data")))
+    monkeypatch.chdir(tmp_path)
+    common = {"cluster": [], "vocabulary.n_init": 1}
+    assert bovw.run(job, set=common | {"output.dir": Path("here")}).dir == tmp_path / "here"
+    assert bovw.run(job, set=common | {"output.dir": "there"}).dir == tmp_path / "jobs" / "there"
+    clusters = [{"of": "pixels", "k": 3}]
+    assert bovw.run(job, set={"cluster": clusters, "output.dir": Path("three")}).manifest["clusters"][0]["k"] == 3
+    with pytest.raises(TypeError, match="no value of a job"):
+        bovw.run(job, set={"input.label": None})
+
+
+def test_the_stubs_are_of_what_there_is(python):
     package = Path(bovw.__file__).parent
     assert (package / "py.typed").is_file()
-    assert (package / "_bovw.pyi").is_file()
+    pytest.importorskip("mypy")
+    python("import sys\nfrom mypy.stubtest import main\nsys.argv[1:] = ['bovw._bovw']\nsys.exit(main())")

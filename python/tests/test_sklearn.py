@@ -96,6 +96,7 @@ def test_a_search_goes_over_its_parameters(digits):
 
 def test_values_have_names(fitted, digits):
     assert fitted.get_feature_names_out()[:2].tolist() == ["word0", "word1"]
+    assert clone(fitted).fit(digits.images[:50]).set_params(n_words=8).get_feature_names_out()[-1] == "word31"
     cells = clone(fitted).set_params(pooling=(2, 2), n_init=1).fit(digits.images[:100])
     assert cells.get_feature_names_out()[[0, 33]].tolist() == ["cell0_word0", "cell1_word1"]
     frame = cells.set_output(transform="pandas").transform(digits.images[:5])
@@ -116,6 +117,17 @@ def test_bad_input_is_a_value_error_or_says_that_it_is_not_fitted(digits, fitted
         BagOfPatches(patch_size=9).fit(digits.images)
     with pytest.raises(bovw.JobError, match='did you mean "triangle"'):
         BagOfPatches(patch_size=3, encoding="trangle").fit(digits.images)
+    with pytest.raises(ValueError, match="not one size"):
+        BagOfPatches(patch_size=[[3, 3], [4, 4]]).fit(digits.images)
+    with pytest.raises(ValueError, match="tf-idf"):
+        BagOfPatches(patch_size=3, weighting="tf-idf").fit(digits.images)
+    with pytest.raises(ValueError, match="image_shape=8"):
+        BagOfPatches(patch_size=3, image_shape=8).fit(digits.images.reshape(len(digits.images), -1))
+    failed = BagOfPatches(n_words=10**6, patch_size=3)
+    with pytest.raises(bovw.JobError):
+        failed.fit(digits.images)
+    with pytest.raises(NotFittedError):
+        failed.transform(digits.images)
     with pytest.raises(ValueError, match="sampled patches"):
         BagOfPatches(n_words=10**6, patch_size=3).fit(digits.images)
 

@@ -323,8 +323,8 @@ impl Learner {
         let is_counted = self.is_of_counted(sketches, name)?;
         // All of it is looked at before any of it is taken.
         let mut is_any = false;
-        for at in 0..sketches.len() {
-            let mut reader = self.open(at, sketches[at], name, is_counted)?;
+        for (at, sketch) in sketches.iter().enumerate() {
+            let mut reader = self.open(at, sketch, name, is_counted)?;
             while let Some(records) = reader.next_batch()? {
                 is_any |= !records.is_empty();
             }
@@ -336,8 +336,8 @@ impl Learner {
             });
         }
         let mut fresh = HashSet::new();
-        for at in 0..sketches.len() {
-            let mut reader = self.open(at, sketches[at], name, is_counted)?;
+        for (at, sketch) in sketches.iter().enumerate() {
+            let mut reader = self.open(at, sketch, name, is_counted)?;
             while let Some(records) = reader.next_batch()? {
                 for record in records {
                     if self.seen.contains(&record.image) {
