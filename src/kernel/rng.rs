@@ -30,6 +30,8 @@ pub enum Purpose {
     SynthImage,
     /// Images whose vectors are recounted by `bovw verify`; the index is the image's place among those drawn.
     RecountedImages,
+    /// Where words go that hardly a patch is nearest to; the index is the restart.
+    LoneWords,
 }
 
 /// A stream of random numbers.

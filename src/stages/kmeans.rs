@@ -9,6 +9,7 @@ mod finish;
 mod grow;
 mod init;
 mod lloyd;
+mod lone;
 mod mini_batch;
 mod pass;
 mod reseed;

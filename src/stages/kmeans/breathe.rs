@@ -168,7 +168,7 @@ impl Training<'_> {
 
 impl RestartLog {
     /// A log for words that are only tried: its passes count, its steps are no part of the restart's.
-    fn aside(&self) -> RestartLog {
+    pub(super) fn aside(&self) -> RestartLog {
         RestartLog {
             passes: self.passes,
             n_steps: self.n_steps,

@@ -145,8 +145,13 @@ impl Training<'_> {
 
     /// Whether another pass over this part is still allowed.
     pub(super) fn has_room(&self, part: Part, log: &RestartLog) -> bool {
+        self.has_room_for(1, part, log)
+    }
+
+    /// Whether so many are.
+    pub(super) fn has_room_for(&self, n_passes: usize, part: Part, log: &RestartLog) -> bool {
         // A sum of shares is off by roundings.
-        log.passes + part.share <= self.params.max_iter as f64 + 1e-9
+        log.passes + n_passes as f64 * part.share <= self.params.max_iter as f64 + 1e-9
     }
 
     pub(super) fn part_sums(&self, part: Part, centroids: &[f32]) -> Result<Sums> {

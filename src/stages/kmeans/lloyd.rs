@@ -33,10 +33,11 @@ impl Training<'_> {
     pub(super) fn lloyd_restart(
         &self,
         restart: usize,
-        centroids: &mut [f32],
+        centroids: &mut Vec<f32>,
         log: &mut RestartLog,
     ) -> Result<()> {
-        self.grow_to(restart, self.lloyd_part(), RESTART, centroids, log)
+        self.grow_to(restart, self.lloyd_part(), RESTART, centroids, log)?;
+        self.move_lone(restart, self.lloyd_part(), centroids, log)
     }
 
     /// The rest of a restart.

@@ -29,10 +29,11 @@ impl Training<'_> {
     pub(super) fn mini_batch_restart(
         &self,
         restart: usize,
-        centroids: &mut [f32],
+        centroids: &mut Vec<f32>,
         log: &mut RestartLog,
     ) -> Result<()> {
-        self.grow_to(restart, self.mini_batch_part(), ON_PARTS, centroids, log)
+        self.grow_to(restart, self.mini_batch_part(), ON_PARTS, centroids, log)?;
+        self.move_lone(restart, self.mini_batch_part(), centroids, log)
     }
 
     /// The rest of a restart.

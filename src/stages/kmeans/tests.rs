@@ -388,6 +388,68 @@ fn the_restart_with_the_lowest_inertia_on_the_same_patches_is_trained_on() {
     }
 }
 
+/// Noise up to `noise`, and in the corners of two images a value of `corner`: a patch each that is like no other.
+fn two_outliers(noise: u64, corner: u8) -> Sample {
+    let images: Vec<Pixels> = (0..60)
+        .map(|image| {
+            let mut stream = Stream::new(3, Purpose::Reseed, image as u64);
+            let mut pixels: Vec<u8> = (0..SIDE * SIDE)
+                .map(|_| stream.below(noise) as u8)
+                .collect();
+            if image % 30 == 4 {
+                pixels[0] = corner;
+            }
+            Pixels::U8(pixels)
+        })
+        .collect();
+    Sample::of(&images, Normalize::None)
+}
+
+/// The words before and after lone ones were moved, two of which were outliers, with their inertias and least counts.
+fn moved_lone(noise: u64, corner: u8) -> [(Vec<f32>, f64, u64); 2] {
+    let sample = two_outliers(noise, corner);
+    let values = sample.values();
+    let (outlying, ordinary): (Vec<&[f64]>, Vec<&[f64]>) = values
+        .chunks_exact(PATCH.len())
+        .partition(|values| values.contains(&f64::from(corner)));
+    assert_eq!(outlying.len(), 2, "both are in the sample");
+    let words = outlying.iter().chain(ordinary.iter().step_by(400));
+    let words: Vec<f32> = words
+        .copied()
+        .flatten()
+        .map(|&value| value as f32)
+        .collect();
+    let params = params(Algorithm::MiniBatch, words.len() / PATCH.len());
+    with_training(&sample, &params, |training| {
+        let (before, _) = passed(training, 0, 1e-4, words);
+        let mut words = before.clone();
+        let whole = training.part(training.sample.n_blocks());
+        training
+            .move_lone(0, whole, &mut words, &mut RestartLog::default())
+            .expect("moves");
+        [before, words].map(|words| {
+            let sums = training.all_sums(&words).expect("sums");
+            let least = sums.counts.iter().min().expect("words");
+            (words.clone(), inertia(training, &words), *least)
+        })
+    })
+}
+
+#[test]
+fn a_word_that_keeps_an_outlier_alone_goes_to_where_patches_are() {
+    let [(_, before, alone), (_, after, least)] = moved_lone(40, 90);
+    assert_eq!(alone, 1, "no step moves it");
+    assert!(least > 20, "{least}");
+    assert!(after < before, "{after} {before}");
+}
+
+#[test]
+fn a_word_that_keeps_an_outlier_alone_stays_where_that_is_worth_more() {
+    let [(before, inertia, alone), (after, ..)] = moved_lone(6, 255);
+    assert_eq!(alone, 1);
+    assert_eq!(before, after, "inertia {inertia}");
+}
+
 #[test]
 fn words_that_died_are_seeded_anew() {
     let sample = ordinary();
