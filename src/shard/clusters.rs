@@ -18,6 +18,7 @@ use parquet::schema::types::ColumnPath;
 
 use super::chunks::Chunks;
 use super::features::with_metadata;
+use super::foot::{self, FootWriter};
 use super::hugging_face::{self, Features};
 use super::vocabulary::{created_by, write_centroids};
 use super::whole::{WholeFile, WholeWriter, write_error};
@@ -105,7 +106,7 @@ impl ClustersLayout {
 #[derive(Debug)]
 pub struct ClustersWriter {
     schema: SchemaRef,
-    writer: ArrowWriter<WholeWriter>,
+    writer: ArrowWriter<FootWriter<WholeWriter>>,
     chunks: Chunks,
     n_rows: u64,
 }
@@ -136,7 +137,7 @@ impl ClustersWriter {
             .set_column_encoding(distance, Encoding::BYTE_STREAM_SPLIT)
             .set_key_value_metadata(Some(key_values.clone()))
             .build();
-        let file = WholeWriter::create(path)?;
+        let file = FootWriter::new(WholeWriter::create(path)?);
         let file_schema = with_metadata(&schema, &key_values);
         let writer = ArrowWriter::try_new(file, file_schema, Some(properties))
             .map_err(|error| write_error(path, error))?;
@@ -168,11 +169,8 @@ impl ClustersWriter {
     pub fn finish(mut self) -> Result<(u64, WholeFile)> {
         let rest = self.chunks.rest();
         self.write(&rest)?;
-        let path = self.writer.inner().path().to_owned();
-        let file = self
-            .writer
-            .into_inner()
-            .map_err(|error| write_error(&path, error))?;
+        let path = self.writer.inner().to().path().to_owned();
+        let file = foot::close(self.writer).map_err(|error| write_error(&path, error))?;
         Ok((self.n_rows, file.finish()?))
     }
 
@@ -184,7 +182,7 @@ impl ClustersWriter {
                 false => Ok(()),
             }
         });
-        written.map_err(|error| write_error(self.writer.inner().path(), error))
+        written.map_err(|error| write_error(self.writer.inner().to().path(), error))
     }
 }
 

@@ -18,6 +18,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPrope
 use parquet::schema::types::ColumnPath;
 
 use super::chunks::Chunks;
+use super::foot::{self, FootWriter};
 use super::hugging_face::{self, Features};
 use super::vocabulary::created_by;
 use super::whole::{WholeFile, WholeWriter, write_error};
@@ -145,7 +146,7 @@ pub struct FeaturesWriter {
 enum State {
     /// The encoding is not chosen yet.
     New(Box<WholeWriter>),
-    Open(Box<ArrowWriter<WholeWriter>>),
+    Open(Box<ArrowWriter<FootWriter<WholeWriter>>>),
     Closed,
 }
 
@@ -188,10 +189,8 @@ impl FeaturesWriter {
         let State::Open(writer) = self.state else {
             unreachable!("a chunk opens the file");
         };
-        let path = writer.inner().path().to_owned();
-        let file = writer
-            .into_inner()
-            .map_err(|error| write_error(&path, error))?;
+        let path = writer.inner().to().path().to_owned();
+        let file = foot::close(*writer).map_err(|error| write_error(&path, error))?;
         Ok(Written {
             file: file.finish()?,
             n_rows: self.n_rows,
@@ -226,7 +225,7 @@ impl FeaturesWriter {
             let key_values = self.key_values();
             let properties = self.properties(chunk, &key_values);
             let schema = with_metadata(&self.layout.schema(), &key_values);
-            let writer = ArrowWriter::try_new(*file, schema, Some(properties))
+            let writer = ArrowWriter::try_new(FootWriter::new(*file), schema, Some(properties))
                 .map_err(|error| write_error(&path, error))?;
             self.state = State::Open(Box::new(writer));
         }
@@ -240,7 +239,7 @@ impl FeaturesWriter {
                 false => Ok(()),
             }
         });
-        written.map_err(|error| write_error(writer.inner().path(), error))
+        written.map_err(|error| write_error(writer.inner().to().path(), error))
     }
 
     fn properties(&self, first_chunk: &RecordBatch, key_values: &[KeyValue]) -> WriterProperties {

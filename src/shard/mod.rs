@@ -17,6 +17,7 @@ pub mod each;
 mod encoded;
 pub mod examples;
 pub mod features;
+mod foot;
 mod footer;
 pub mod hugging_face;
 pub mod images;

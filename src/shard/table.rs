@@ -19,6 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::features::with_metadata;
+use super::foot::{self, FootWriter};
 use super::read::{Shard, Wanted};
 use super::vocabulary::created_by;
 use super::whole::{WholeFile, WholeWriter, write_error};
@@ -50,12 +51,12 @@ pub(super) fn write(
         Ok(rows) => rows,
         Err(error) => unreachable!("columns of one length are a table: {error}"),
     };
-    let file = WholeWriter::create(path)?;
+    let file = FootWriter::new(WholeWriter::create(path)?);
     let failed = |error| write_error(path, error);
     let schema = with_metadata(&rows.schema(), &key_values);
     let mut writer = ArrowWriter::try_new(file, schema, Some(properties)).map_err(failed)?;
     writer.write(&rows).map_err(failed)?;
-    writer.into_inner().map_err(failed)?.finish()
+    foot::close(writer).map_err(failed)?.finish()
 }
 
 /// A column of lists of `d` values.

@@ -21,6 +21,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
 use super::features::with_metadata;
+use super::foot::{self, FootWriter};
 use super::hugging_face::{self, Features};
 use super::read::{Shard, Wanted};
 use super::whole::{WholeFile, WholeWriter, write_error};
@@ -225,9 +226,10 @@ fn write_centroids_to<W: Write + Send>(
     let failed = |error| write_error(path, error);
     let batch = record_batch(vocabulary, name);
     let schema = with_metadata(&batch.schema(), &key_values);
-    let mut writer = ArrowWriter::try_new(to, schema, Some(properties)).map_err(failed)?;
+    let mut writer =
+        ArrowWriter::try_new(FootWriter::new(to), schema, Some(properties)).map_err(failed)?;
     writer.write(&batch).map_err(failed)?;
-    writer.into_inner().map_err(failed)
+    foot::close(writer).map_err(failed)
 }
 
 /// What every file of ours says that it was made by.
