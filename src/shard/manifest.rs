@@ -274,7 +274,7 @@ pub struct RestartEntry {
     pub passes: f64,
     /// Whether it ended by itself, not by `max_iter`.
     pub converged: bool,
-    /// Centroids that died and were seeded anew.
+    /// Centroids without a row, or with hardly one, that were put elsewhere, each time counted.
     pub reseeded: u64,
     /// Of the last centroids: over everything for the restart that was kept, over the part that restarts are judged on
     /// for the others.

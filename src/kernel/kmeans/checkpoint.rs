@@ -17,7 +17,7 @@ pub struct RestartLog {
     pub passes: f64,
     /// Whether training ended by itself, not by `max_iter`.
     pub converged: bool,
-    /// Words that died and were seeded anew, each time counted.
+    /// Words without a patch, or with hardly one, that were put elsewhere, each time counted.
     pub reseeded: usize,
     /// Of the restart's last words: over the whole sample for the one that was kept, over the part that restarts are
     /// judged on for the others.
