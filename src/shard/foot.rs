@@ -2,8 +2,8 @@
 //!
 //! The Parquet writer declares the order of numbers with a point as IEEE 754's total order, which the format has known
 //! only since 2026. Readers from before, polars up to 1.42 among them, refuse such a file as a whole. The statistics of
-//! what is written here hold under the older declaration just as well: it lets readers expect less of NaN and of signed
-//! zeros.
+//! what is written here hold under the older declaration too: it has readers ignore a bound that is NaN, and take a bound
+//! of zero for either zero.
 
 use std::io::{self, Write};
 
@@ -26,8 +26,8 @@ const TAIL_BYTES: usize = 8;
 #[derive(Debug)]
 pub(super) struct FootWriter<W> {
     to: W,
-    /// What was written since the last row group: page indexes and the footer, which the Parquet writer has in memory
-    /// in a larger form.
+    /// The end of the file: what the Parquet writer had not passed on of the last row group, page indexes, and the
+    /// footer, all of which it has in memory itself.
     held: Option<Vec<u8>>,
 }
 
@@ -106,47 +106,51 @@ fn total_orders(foot: &[u8]) -> Result<Vec<usize>, Reason> {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{Array, Float64Array, Int32Array, ListArray, RecordBatch};
-    use arrow::datatypes::Float32Type;
+    use arrow::array::{Array, Float32Array, Float64Array, Int32Array, RecordBatch};
     use bytes::Bytes;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
     use parquet::basic::ColumnOrder;
 
     use super::*;
 
+    /// More columns than a short list header counts, and more bytes than the Parquet writer keeps back.
     fn table() -> RecordBatch {
-        let lists = [
-            Some(vec![Some(-0.0), Some(0.5)]),
-            Some(vec![Some(f32::NAN)]),
-        ];
-        let columns: [(&str, Arc<dyn Array>); 3] = [
-            ("n", Arc::new(Int32Array::from(vec![1, 2]))),
-            ("x", Arc::new(Float64Array::from(vec![Some(1.5), None]))),
-            (
-                "lists",
-                Arc::new(ListArray::from_iter_primitive::<Float32Type, _, _>(lists)),
-            ),
-        ];
+        const ROWS: i32 = 2000;
+        let columns = (0..20).map(|i| -> (String, Arc<dyn Array>) {
+            let values = (0..ROWS).map(|row| (row * (i + 7) % 1013) as f32 - 0.5);
+            let column: Arc<dyn Array> = match i % 4 {
+                0 => Arc::new(Int32Array::from_iter_values(0..ROWS)),
+                1 => Arc::new(Float32Array::from_iter_values(values)),
+                2 => Arc::new(Float64Array::from_iter_values(values.map(f64::from))),
+                _ => Arc::new(Float32Array::from_iter_values(
+                    [f32::NAN, -0.0].into_iter().cycle().take(ROWS as usize),
+                )),
+            };
+            (format!("column {i}"), column)
+        });
         RecordBatch::try_from_iter(columns).expect("a table")
+    }
+
+    fn write<W: Write + Send>(to: W) -> Result<ArrowWriter<W>, ParquetError> {
+        let table = table();
+        let mut writer = ArrowWriter::try_new(to, table.schema(), None)?;
+        for _ in 0..3 {
+            writer.write(&table)?;
+            writer.flush()?;
+        }
+        Ok(writer)
     }
 
     /// A file of ours, and the same as the Parquet writer leaves it.
     fn written() -> (Vec<u8>, Vec<u8>) {
-        let table = table();
-        let mut ours = ArrowWriter::try_new(FootWriter::new(Vec::new()), table.schema(), None)
-            .expect("a writer");
-        let mut theirs = ArrowWriter::try_new(Vec::new(), table.schema(), None).expect("a writer");
-        for _ in 0..3 {
-            ours.write(&table)
-                .and_then(|()| ours.flush())
-                .expect("written");
-            theirs
-                .write(&table)
-                .and_then(|()| theirs.flush())
-                .expect("written");
-        }
-        let theirs = theirs.into_inner().expect("closed");
-        (close(ours).expect("closed"), theirs)
+        let ours = write(FootWriter::new(Vec::new())).expect("written");
+        assert!(
+            ours.inner().to().len() > 1 << 16,
+            "most is passed on at once"
+        );
+        let ours = close(ours).expect("closed");
+        let theirs = write(Vec::new()).and_then(ArrowWriter::into_inner);
+        (ours, theirs.expect("closed"))
     }
 
     fn orders(file: Vec<u8>) -> Vec<ColumnOrder> {
@@ -159,9 +163,15 @@ mod tests {
     fn every_column_has_the_order_of_its_type() {
         let (ours, theirs) = written();
         let is_old = |order: &ColumnOrder| matches!(order, ColumnOrder::TYPE_DEFINED_ORDER(_));
-        assert_eq!(orders(ours).iter().filter(|order| is_old(order)).count(), 3);
+        assert_eq!(
+            orders(ours).iter().filter(|order| is_old(order)).count(),
+            20
+        );
         // Once this fails, the Parquet writer has a setting or a mind of its own, and this file may go.
-        assert!(!orders(theirs).iter().all(is_old));
+        assert_eq!(
+            orders(theirs).iter().filter(|order| is_old(order)).count(),
+            5
+        );
     }
 
     #[test]
@@ -170,13 +180,39 @@ mod tests {
         assert_eq!(ours.len(), theirs.len());
         let differ = ours.iter().zip(&theirs).filter(|(a, b)| a != b);
         let differ: Vec<_> = differ.map(|(&a, &b)| (a, b)).collect();
-        assert_eq!(differ, [(HEADER_OF_FIELD_1, HEADER_OF_FIELD_2); 2]);
-        let mut read = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(ours))
-            .and_then(|builder| builder.build())
-            .expect("a file");
-        let rows = read.next().expect("a batch").expect("rows");
-        assert_eq!(rows.num_rows(), 6);
-        assert_eq!(format!("{:?}", rows.slice(0, 2)), format!("{:?}", table()));
+        assert_eq!(differ, [(HEADER_OF_FIELD_1, HEADER_OF_FIELD_2); 15]);
+        let rows: Vec<RecordBatch> = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(ours))
+            .and_then(|builder| builder.with_batch_size(2000).build())
+            .and_then(|reader| Ok(reader.collect::<Result<_, _>>()?))
+            .expect("rows");
+        assert_eq!(rows.len(), 3);
+        for rows in rows {
+            assert_eq!(format!("{rows:?}"), format!("{:?}", table()));
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_an_error_of_the_system() {
+        /// Full after so many bytes.
+        struct Full(usize);
+        impl Write for Full {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                let n = bytes.len().min(self.0);
+                self.0 -= n;
+                match n {
+                    0 => Err(io::ErrorKind::StorageFull.into()),
+                    n => Ok(n),
+                }
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let size = written().0.len();
+        let ended = write(FootWriter::new(Full(size - 1))).and_then(close);
+        assert!(matches!(ended, Err(ParquetError::External(_))));
+        let ended = write(FootWriter::new(Full(size))).and_then(close);
+        assert!(ended.is_ok());
     }
 
     #[test]

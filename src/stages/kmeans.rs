@@ -129,6 +129,7 @@ pub fn heap_bytes(k: usize, patch: PatchShape, params: &KMeansParams, threads: u
     let steps = n_init.saturating_mul(grow::MAX_STEPS as u64);
     let steps = max_iter.saturating_add(steps).saturating_mul(16);
     let reseeding = reseed::heap_bytes(k, d) + finish::heap_bytes(k, d);
+    let reseeding = reseeding.max(lone::heap_bytes(k, d));
     (pool + parts + worker * threads as u64 + training + reseeding + breathing)
         .saturating_add(steps)
         .saturating_add(logs)

@@ -9,7 +9,8 @@ use crate::kernel::rng::Stream;
 pub struct RestartLog {
     /// Of the first words, over the smallest part of the sample that they settled on.
     pub init_inertia: f64,
-    /// Of the words before each step, over that step's patches. Breaths are no steps: other words may follow.
+    /// Of the words before each step, over that step's patches. Breaths, and lone words that are tried
+    /// elsewhere, are no steps: other words may follow.
     pub inertia: Vec<f64>,
     /// Steps taken.
     pub n_steps: usize,

@@ -166,17 +166,6 @@ impl Training<'_> {
     }
 }
 
-impl RestartLog {
-    /// A log for words that are only tried: its passes count, its steps are no part of the restart's.
-    pub(super) fn aside(&self) -> RestartLog {
-        RestartLog {
-            passes: self.passes,
-            n_steps: self.n_steps,
-            ..RestartLog::default()
-        }
-    }
-}
-
 /// What it would cost to do without each of `words`, over the pool.
 fn costs_over(pool: &Pool, d: usize, words: &[f32], simd: Simd) -> Vec<f64> {
     let n_panels = part_panels(d);

@@ -145,13 +145,8 @@ impl Training<'_> {
 
     /// Whether another pass over this part is still allowed.
     pub(super) fn has_room(&self, part: Part, log: &RestartLog) -> bool {
-        self.has_room_for(1, part, log)
-    }
-
-    /// Whether so many are.
-    pub(super) fn has_room_for(&self, n_passes: usize, part: Part, log: &RestartLog) -> bool {
         // A sum of shares is off by roundings.
-        log.passes + n_passes as f64 * part.share <= self.params.max_iter as f64 + 1e-9
+        log.passes + part.share <= self.params.max_iter as f64 + 1e-9
     }
 
     pub(super) fn part_sums(&self, part: Part, centroids: &[f32]) -> Result<Sums> {
@@ -165,6 +160,17 @@ impl Training<'_> {
     pub(super) fn part_inertia(&self, part: Part, centroids: &[f32]) -> Result<f64> {
         let sums = self.part_sums(part, centroids)?;
         Ok(sums.inertia(centroids) / sums.n_patches().max(1) as f64)
+    }
+}
+
+impl RestartLog {
+    /// A log for words that are only tried: its passes count, its steps are no part of the restart's.
+    pub(super) fn aside(&self) -> RestartLog {
+        RestartLog {
+            passes: self.passes,
+            n_steps: self.n_steps,
+            ..RestartLog::default()
+        }
     }
 }
 

@@ -157,9 +157,21 @@ const BOTH: [Algorithm; 2] = [Algorithm::Lloyd, Algorithm::MiniBatch];
 
 #[test]
 fn words_are_the_same_bytes_for_any_number_of_threads_and_any_instruction_set() {
-    let sample = ordinary();
+    for (sample, k, spherical) in [
+        (ordinary(), 23, false),
+        (many_outliers(), 40, false),
+        (many_outliers(), 40, true),
+    ] {
+        words_are_the_same_bytes_however(&sample, k, spherical);
+    }
+}
+
+fn words_are_the_same_bytes_however(sample: &Sample, k: usize, spherical: bool) {
     for algorithm in BOTH {
-        let params = params(algorithm, 23);
+        let params = KMeansParams {
+            spherical,
+            ..params(algorithm, k)
+        };
         let expected = sample.learn(&params, 1, Simd::Portable).expect("learns");
         for threads in [1, 2, 3, 7] {
             for simd in Simd::available() {
@@ -388,15 +400,19 @@ fn the_restart_with_the_lowest_inertia_on_the_same_patches_is_trained_on() {
     }
 }
 
-/// Noise up to `noise`, and in the corners of two images a value of `corner`: a patch each that is like no other.
-fn two_outliers(noise: u64, corner: u8) -> Sample {
+/// Noise up to `noise`, and in the corner of every so many images a value of `corner`: a patch each that is like no other.
+fn outliers(every: usize, noise: u64, corner: u8) -> Sample {
     let images: Vec<Pixels> = (0..60)
         .map(|image| {
             let mut stream = Stream::new(3, Purpose::Reseed, image as u64);
             let mut pixels: Vec<u8> = (0..SIDE * SIDE)
                 .map(|_| stream.below(noise) as u8)
                 .collect();
-            if image % 30 == 4 {
+            // What is the same all over is no place for two words.
+            if image % 5 == 3 {
+                pixels.fill(2);
+            }
+            if image % every == 4 {
                 pixels[0] = corner;
             }
             Pixels::U8(pixels)
@@ -405,49 +421,113 @@ fn two_outliers(noise: u64, corner: u8) -> Sample {
     Sample::of(&images, Normalize::None)
 }
 
-/// The words before and after lone ones were moved, two of which were outliers, with their inertias and least counts.
-fn moved_lone(noise: u64, corner: u8) -> [(Vec<f32>, f64, u64); 2] {
-    let sample = two_outliers(noise, corner);
+fn many_outliers() -> Sample {
+    outliers(5, 40, 140)
+}
+
+/// Words, of which the first two are outliers.
+fn words_on_outliers(sample: &Sample, corner: u8) -> Vec<f32> {
     let values = sample.values();
     let (outlying, ordinary): (Vec<&[f64]>, Vec<&[f64]>) = values
         .chunks_exact(PATCH.len())
         .partition(|values| values.contains(&f64::from(corner)));
-    assert_eq!(outlying.len(), 2, "both are in the sample");
-    let words = outlying.iter().chain(ordinary.iter().step_by(400));
-    let words: Vec<f32> = words
-        .copied()
-        .flatten()
-        .map(|&value| value as f32)
-        .collect();
-    let params = params(Algorithm::MiniBatch, words.len() / PATCH.len());
+    assert!(outlying.len() >= 2, "{} are in the sample", outlying.len());
+    let words = outlying.iter().take(2).chain(ordinary.iter().step_by(400));
+    let words = words.copied().flatten();
+    words.map(|&value| value as f32).collect()
+}
+
+fn least_count(training: &Training<'_>, words: &[f32]) -> u64 {
+    let sums = training.all_sums(words).expect("sums");
+    sums.counts.into_iter().min().expect("words")
+}
+
+/// Inertia and least count of words, two of which are outliers, before and after lone ones were moved, and the log.
+fn moved_lone(noise: u64, corner: u8, max_iter: usize) -> ([(f64, u64); 2], RestartLog) {
+    let sample = outliers(30, noise, corner);
+    let words = words_on_outliers(&sample, corner);
+    let params = KMeansParams {
+        max_iter,
+        ..params(Algorithm::MiniBatch, words.len() / PATCH.len())
+    };
     with_training(&sample, &params, |training| {
         let (before, _) = passed(training, 0, 1e-4, words);
         let mut words = before.clone();
         let whole = training.part(training.sample.n_blocks());
+        let mut log = RestartLog::default();
         training
-            .move_lone(0, whole, &mut words, &mut RestartLog::default())
+            .move_lone(0, whole, &mut words, &mut log)
             .expect("moves");
-        [before, words].map(|words| {
-            let sums = training.all_sums(&words).expect("sums");
-            let least = sums.counts.iter().min().expect("words");
-            (words.clone(), inertia(training, &words), *least)
-        })
+        let judged =
+            [before, words].map(|words| (inertia(training, &words), least_count(training, &words)));
+        (judged, log)
     })
 }
 
 #[test]
 fn a_word_that_keeps_an_outlier_alone_goes_to_where_patches_are() {
-    let [(_, before, alone), (_, after, least)] = moved_lone(40, 90);
+    let ([(before, alone), (after, least)], log) = moved_lone(40, 90, 300);
     assert_eq!(alone, 1, "no step moves it");
     assert!(least > 20, "{least}");
     assert!(after < before, "{after} {before}");
+    assert!(log.reseeded >= 2, "{log:?}");
 }
 
 #[test]
 fn a_word_that_keeps_an_outlier_alone_stays_where_that_is_worth_more() {
-    let [(before, inertia, alone), (after, ..)] = moved_lone(6, 255);
-    assert_eq!(alone, 1);
-    assert_eq!(before, after, "inertia {inertia}");
+    let ([(before, alone), (after, still_alone)], log) = moved_lone(6, 255, 300);
+    assert_eq!((alone, still_alone), (1, 1));
+    assert_eq!((after, log.reseeded), (before, 0));
+}
+
+#[test]
+fn moving_lone_words_leaves_half_of_the_passes() {
+    for max_iter in 1..60 {
+        let (_, log) = moved_lone(40, 90, max_iter);
+        let most = max_iter as f64 / 2.0;
+        assert!(log.passes <= most + 1e-9, "{} of {max_iter}", log.passes);
+    }
+}
+
+#[test]
+fn a_restart_ends_without_lone_words() {
+    let sample = outliers(30, 40, 90);
+    let first = words_on_outliers(&sample, 90);
+    for algorithm in BOTH {
+        let params = KMeansParams {
+            batch_size: None,
+            max_iter: 300,
+            ..params(algorithm, first.len() / PATCH.len())
+        };
+        with_training(&sample, &params, |training| {
+            let (mut words, mut log) = (first.clone(), RestartLog::default());
+            match algorithm {
+                Algorithm::Lloyd => training.lloyd_restart(0, &mut words, &mut log),
+                Algorithm::MiniBatch => training.mini_batch_restart(0, &mut words, &mut log),
+            }
+            .expect("trains");
+            let least = least_count(training, &words);
+            assert!(least > 20, "{algorithm:?}: {least}");
+        });
+    }
+}
+
+#[test]
+fn lone_words_find_no_place_where_all_patches_are_words() {
+    let images = [10, 200].map(|level| Pixels::U8(vec![level; (SIDE * SIDE) as usize]));
+    let sample = Sample::of(&images, Normalize::None);
+    let words: Vec<f32> = [10.0, 200.0, 90.0]
+        .iter()
+        .flat_map(|&level| vec![level; PATCH.len()])
+        .collect();
+    with_training(&sample, &params(Algorithm::MiniBatch, 3), |training| {
+        let (mut after, mut log) = (words.clone(), RestartLog::default());
+        let whole = training.part(training.sample.n_blocks());
+        training
+            .move_lone(0, whole, &mut after, &mut log)
+            .expect("moves");
+        assert_eq!((after, log.reseeded), (words.clone(), 0));
+    });
 }
 
 #[test]
@@ -614,8 +694,13 @@ fn with_checkpoints(
 
 #[test]
 fn training_goes_on_from_every_checkpoint_to_the_same_bytes() {
-    let sample = ordinary();
-    for algorithm in [Algorithm::Lloyd, Algorithm::MiniBatch] {
+    for sample in [ordinary(), many_outliers()] {
+        it_goes_on_from_every_checkpoint(&sample);
+    }
+}
+
+fn it_goes_on_from_every_checkpoint(sample: &Sample) {
+    for algorithm in BOTH {
         // Restarts that are judged on a part, on all of the sample, and alone; few passes, and many words.
         for (k, n_init, max_iter) in [(5, 3, 300), (30, 3, 300), (8, 1, 40), (60, 2, 6)] {
             let params = KMeansParams {
@@ -623,10 +708,10 @@ fn training_goes_on_from_every_checkpoint_to_the_same_bytes() {
                 max_iter,
                 ..params(algorithm, k)
             };
-            let (kept, expected) = with_checkpoints(&sample, &params, Checkpoint::default());
+            let (kept, expected) = with_checkpoints(sample, &params, Checkpoint::default());
             assert!(kept.len() > n_init, "{} checkpoints", kept.len());
             for start in kept {
-                let (_, learned) = with_checkpoints(&sample, &params, start.clone());
+                let (_, learned) = with_checkpoints(sample, &params, start.clone());
                 assert_eq!(learned, expected, "{algorithm:?}, k = {k}: {start:?}");
             }
         }
