@@ -558,7 +558,8 @@ def cifar(options: argparse.Namespace) -> list[Goal]:
     for k in options.words:
         pairs = [cifar_pair(data, images, k, SEED + seed) for seed in range(options.seeds)]
         ours, theirs = (sum(found) / len(pairs) for found in zip(*pairs, strict=True))
-        goals.append(Goal(f"CIFAR-10, k = {k}, %, no worse than the reference by 0.3", ours, theirs - 0.3, theirs + 0.5))
+        what = f"CIFAR-10, k = {k}, %, no worse than the reference by 0.3"
+        goals.append(Goal(what, ours, theirs - 0.3, theirs + 0.5))
     return goals
 
 
