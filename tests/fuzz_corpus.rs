@@ -63,6 +63,17 @@ fn note_panics() {
     });
 }
 
+#[test]
+fn every_fuzz_program_gives_its_inputs_to_the_target_of_its_name() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/fuzz_targets");
+    for (name, _) in targets::TARGETS {
+        let program = fs::read_to_string(folder.join(format!("{name}.rs"))).expect("a program");
+        assert!(program.contains(&format!("fuzz!({name});")), "{program}");
+    }
+    let n_programs = fs::read_dir(folder).expect("a folder").count();
+    assert_eq!(n_programs, targets::TARGETS.len());
+}
+
 mod every_input_is_read_or_refused_by_name {
     macro_rules! replays {
         ($($target:ident)*) => {

@@ -1,3 +1,3 @@
 #![no_main]
 
-bovw_fuzz::fuzz!(stream_of_images);
+bovw_fuzz::fuzz!(stream);
