@@ -123,11 +123,14 @@ impl<'a, R: Read> ArrowStream<'a, R> {
 
     /// A stream says where it ends: one that was cut off between two batches looks whole otherwise.
     fn end(&mut self) -> Result<()> {
-        // After its end a stream takes no byte more.
-        let mut more = Buffer::from_vec(vec![0u8]);
-        match self.decoder.decode(&mut more) {
-            Ok(_) => Err(self.damaged("it was cut off")),
-            Err(_) => Ok(()),
+        let decoder = &mut self.decoder;
+        // Only between two messages may it be given a byte: that could make a batch of what was cut off.
+        let has_ended = no_panic(|| decoder.finish()).is_ok()
+            // After its end a stream takes none.
+            && no_panic(|| decoder.decode(&mut Buffer::from_vec(vec![0u8]))).is_err();
+        match has_ended {
+            true => Ok(()),
+            false => Err(self.damaged("it was cut off")),
         }
     }
 
