@@ -69,12 +69,13 @@ impl Training<'_> {
             }
             let mut steps = log.aside();
             let moved = self.settled(restart, part, moved, &mut steps)?;
+            let n_moved = n_moved + steps.reseeded;
             let unmoved = self.settled(restart, part, centroids.clone(), &mut steps)?;
             log.passes = steps.passes;
             if moved.1 >= unmoved.1 {
                 return Ok(());
             }
-            log.reseeded += n_moved + steps.reseeded;
+            log.reseeded += n_moved;
             *centroids = moved.0;
         }
         Ok(())
