@@ -115,24 +115,18 @@ fn raw_images_give_the_vectors_of_encoded_ones() {
     let featurizer = featurizer(&scene, &[]);
     let mut batches = Batches::new(Arc::clone(&featurizer), VectorLayout::default());
     let expected = vectors(&batches.featurize(&batch, work(1)).expect("vectors"));
-    let shape = Shape {
-        height: 14,
-        width: 13,
-        channels: 1,
-        channels_first: false,
-    };
     let pictures = pictures(N, 14, 13);
     let bytes: Vec<u8> = pictures.iter().flat_map(|one| one.to_vec()).collect();
     let numbers: Vec<f32> = bytes.iter().map(|&byte| f32::from(byte)).collect();
-    let n_pixels = shape.len();
+    let n_pixels = SHAPE.len();
     let at = |i: usize| i * n_pixels..(i + 1) * n_pixels;
     let mut out = vec![0.0; expected.len()];
-    let picture = |i: usize| Picture::Bytes(shape, &bytes[at(i)]);
+    let picture = |i: usize| Picture::Bytes(SHAPE, &bytes[at(i)]);
     featurizer
         .featurize(N as usize, &picture, &mut out, work(2))
         .expect("vectors");
     assert_eq!(out, expected);
-    let picture = |i: usize| Picture::Numbers(shape, &numbers[at(i)]);
+    let picture = |i: usize| Picture::Numbers(SHAPE, &numbers[at(i)]);
     featurizer
         .featurize(N as usize, &picture, &mut out, work(2))
         .expect("vectors");
@@ -278,16 +272,18 @@ fn learner(sets: &[&str]) -> Learner {
     Learner::new(&sets, &Overrides::default()).expect("a learner")
 }
 
+/// Of the scene's pictures.
+const SHAPE: Shape = Shape {
+    height: 14,
+    width: 13,
+    channels: 1,
+    channels_first: false,
+};
+
 /// Adds some of the scene's pictures.
 fn add(learner: &mut Learner, rows: &[u64], numbers: Numbers<'_>) {
     let pictures = pictures(N, 14, 13);
-    let shape = Shape {
-        height: 14,
-        width: 13,
-        channels: 1,
-        channels_first: false,
-    };
-    let picture = |at: usize| Picture::Bytes(shape, pictures[rows[at] as usize].as_raw());
+    let picture = |at: usize| Picture::Bytes(SHAPE, pictures[rows[at] as usize].as_raw());
     let place = Place::file("the images".as_ref());
     let added = learner.add(rows.len(), &picture, numbers, &place, work(2));
     added.expect("added");
@@ -437,14 +433,8 @@ fn images_that_were_counted_in_two_places_are_not_merged() {
 #[test]
 fn a_call_that_failed_is_made_again_and_takes_nothing_twice() {
     let pictures = pictures(N, 14, 13);
-    let shape = Shape {
-        height: 14,
-        width: 13,
-        channels: 1,
-        channels_first: false,
-    };
     let n = 5000;
-    let whole = |at: usize| Picture::Bytes(shape, pictures[at % N as usize].as_raw());
+    let whole = |at: usize| Picture::Bytes(SHAPE, pictures[at % N as usize].as_raw());
     let broken = |at: usize| match at {
         4500 => Picture::Encoded(b"no image"),
         _ => whole(at),

@@ -192,12 +192,18 @@ def test_a_column_called_status_stays_where_none_is_added(digits):
         bovw.Featurizer(digits.run.vocabulary, on_bad_image="zero").transform(table)
 
 
-def test_ctrl_c_is_heard_between_the_batches_of_a_stream(python, digits, tmp_path):
+@pytest.fixture
+def files(digits, tmp_path) -> tuple[str, str]:
+    """The words and the images of the digits."""
     words = tmp_path / "words.parquet"
     digits.run.vocabulary.save(words)
     file = tmp_path / "images.parquet"
     pq.write_table(digits.table, file)
-    assert float(python(INTERRUPTED, str(words), str(file))) < 3
+    return str(words), str(file)
+
+
+def test_ctrl_c_is_heard_between_the_batches_of_a_stream(python, files):
+    assert float(python(INTERRUPTED, *files)) < 3
 
 
 INTERRUPTED = """
@@ -232,12 +238,8 @@ def test_an_image_column_can_be_named(digits):
         bovw.Featurizer(digits.run.vocabulary, image="picture").transform(table)
 
 
-def test_memory_stays_flat_however_long_a_stream_is(python, digits, tmp_path):
-    words = tmp_path / "words.parquet"
-    digits.run.vocabulary.save(words)
-    file = tmp_path / "images.parquet"
-    pq.write_table(digits.table, file)
-    grown = python(FLAT, str(words), str(file))
+def test_memory_stays_flat_however_long_a_stream_is(python, files):
+    grown = python(FLAT, *files)
     assert float(grown) < 8e6, f"{grown} bytes more after 40 times as many images"
 
 
